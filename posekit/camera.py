@@ -1,0 +1,207 @@
+"""Cameras: a pinhole with Brown-Conrady distortion, and the rig that several of them form.
+
+A point in the world's frame stands in the camera's frame at ``rotation @ point_world + translation``; x points right, y down,
+z forward. Pixel (0, 0) is the centre of the top-left pixel.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from posekit.errors import PosekitError, PosekitWarning
+from posekit.geometry.projection import (
+    project_points,
+    project_with_jacobian,
+    undistort_normalised,
+)
+
+Array = NDArray[np.float64]
+
+
+def _frozen(values: ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise PosekitError(f"{what}: {values!r} are not numbers") from None
+    if array.shape != shape:
+        raise PosekitError(f"{what}: has shape {array.shape}, {shape} was expected")
+    if not np.isfinite(array).all():
+        raise PosekitError(f"{what}: has values that are not finite")
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One camera. Raises PosekitError, naming the camera and the field, where a value cannot be.
+
+    size: (width, height), px. matrix: (3, 3) camera matrix, px. distortion: 0, 4, 5 or 8 coefficients in OpenCV's order,
+    kept as 8. rotation: (3, 3), the world's axes turned into the camera's. translation: (3,) metres.
+    """
+
+    name: str
+    size: tuple[int, int]
+    matrix: Array
+    distortion: Array
+    rotation: Array
+    translation: Array
+
+    def __post_init__(self) -> None:
+        where = f"camera {self.name}"
+        if len(self.size) != 2 or min(self.size) <= 0:
+            raise PosekitError(f"{where}: size: {self.size!r} is not (width, height)")
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        coefficients = np.atleast_1d(np.asarray(self.distortion, dtype=np.float64)).ravel()
+        if len(coefficients) not in (0, 4, 5, 8):
+            raise PosekitError(f"{where}: distortion: has {len(coefficients)} coefficients, 0, 4, 5 or 8 were expected")
+        padded = np.zeros(8)
+        padded[: len(coefficients)] = coefficients
+        object.__setattr__(self, "distortion", _frozen(padded, (8,), f"{where}: distortion"))
+        object.__setattr__(self, "matrix", _frozen(self.matrix, (3, 3), f"{where}: matrix"))
+        object.__setattr__(self, "rotation", _frozen(self.rotation, (3, 3), f"{where}: rotation"))
+        object.__setattr__(self, "translation", _frozen(self.translation, (3,), f"{where}: translation"))
+        matrix = self.matrix
+        if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+            raise PosekitError(f"{where}: matrix: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} are not positive")
+        if not np.allclose(matrix[2], (0, 0, 1), atol=1e-9) or abs(matrix[1, 0]) > 1e-9:
+            raise PosekitError(f"{where}: matrix: {matrix.tolist()} is no camera matrix (its third row must be 0 0 1)")
+        # 1e-3: rotation matrices in files are often rounded to four digits; a transposed or scaled one is far off.
+        if not np.allclose(self.rotation @ self.rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(self.rotation) < 0:
+            raise PosekitError(f"{where}: rotation: is no rotation matrix")
+
+    @property
+    def centre_world(self) -> Array:
+        """Where the camera stands, (3,) metres."""
+        centre: Array = -self.rotation.T @ self.translation
+        return centre
+
+    @cached_property
+    def _batch(self) -> "CameraBatch":
+        return CameraBatch.from_rig(Rig((self,)))
+
+    def project(self, points_world: ArrayLike) -> Array:
+        """Project points (..., 3) in metres to pixels (..., 2); NaN where a point is not in front of the camera."""
+        points = torch.from_numpy(np.array(points_world, dtype=np.float64))
+        return self._batch.project(points)[..., 0, :].numpy()
+
+    def undistort(self, pixels: ArrayLike) -> Array:
+        """Turn pixels (..., 2) into normalised image coordinates (..., 2), without the lens."""
+        points = torch.from_numpy(np.array(pixels, dtype=np.float64))
+        return self._batch.undistort(points[..., None, :])[..., 0, :].numpy()
+
+    def ray_directions(self, pixels: ArrayLike) -> Array:
+        """Turn pixels (..., 2) into unit directions (..., 3) in the world's frame; the rays start at `centre_world`."""
+        normalised = self.undistort(pixels)
+        directions = np.concatenate((normalised, np.ones_like(normalised[..., :1])), axis=-1) @ self.rotation
+        unit: Array = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+        return unit
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """Several cameras in one world frame, in metres. Cameras are found by name, never by their place in a file.
+
+    source: where the rig came from, for messages and records.
+    """
+
+    cameras: tuple[Camera, ...]
+    source: str = field(default="")
+
+    def __post_init__(self) -> None:
+        where = f"{self.source}: " if self.source else ""
+        if not self.cameras:
+            raise PosekitError(f"{where}the rig has no camera")
+        names = self.names
+        for name in names:
+            if names.count(name) > 1:
+                raise PosekitError(f"{where}two cameras are called '{name}'")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The cameras' names, in the order of the rig."""
+        return tuple(camera.name for camera in self.cameras)
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def __getitem__(self, name: str) -> Camera:
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        where = self.source or "the rig"
+        raise PosekitError(f"{where}: has no camera '{name}'; it has: {', '.join(self.names)}")
+
+    def select(self, names: Sequence[str]) -> "Rig":
+        """Return a rig of the named cameras in the given order."""
+        return Rig(tuple(self[name] for name in names), self.source)
+
+    def check_video_size(self, name: str, size: tuple[int, int], video: str) -> None:
+        """Warn where a video's picture is not as large as the rig says; the picture is not rescaled.
+
+        A crop leaves every pixel's place right if it was at the right and lower edges; a resize does not. A difference of
+        more than a fiftieth cannot be a codec's rounding, and is refused.
+        """
+        expected = self[name].size
+        if size == expected:
+            return
+        line = (
+            f"{video}: pictures are {size[0]} x {size[1]} px where the rig says {expected[0]} x {expected[1]} "
+            f"for camera '{name}'"
+        )
+        if max(abs(size[axis] - expected[axis]) / expected[axis] for axis in (0, 1)) > 0.02:
+            raise PosekitError(f"{line}: the video was resized, cropped or turned, or belongs to another rig")
+        warnings.warn(PosekitWarning(f"{line}; read as it is, not rescaled"), stacklevel=2)
+
+
+@dataclass(frozen=True, eq=False)
+class CameraBatch:
+    """The cameras of a rig as tensors, for batched work: matrix (C, 3, 3), distortion (C, 8), rotation, translation."""
+
+    matrix: Tensor
+    distortion: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+    @classmethod
+    def from_rig(
+        cls, rig: Rig, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+    ) -> "CameraBatch":
+        """Copy a rig to tensors on a device."""
+
+        def stack(values: list[Array]) -> Tensor:
+            return torch.from_numpy(np.stack(values)).to(device, dtype)
+
+        return cls(
+            stack([camera.matrix for camera in rig.cameras]),
+            stack([camera.distortion for camera in rig.cameras]),
+            stack([camera.rotation for camera in rig.cameras]),
+            stack([camera.translation for camera in rig.cameras]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def centres_world(self) -> Tensor:
+        """Where the cameras stand, (C, 3) metres."""
+        return -torch.einsum("cji,cj->ci", self.rotation, self.translation)
+
+    def project(self, points_world: Tensor) -> Tensor:
+        """Project (..., 3) metres into every camera: (..., C, 2) px; NaN where not in front of a camera."""
+        return project_points(points_world, self.matrix, self.distortion, self.rotation, self.translation)
+
+    def project_with_jacobian(self, points_world: Tensor) -> tuple[Tensor, Tensor]:
+        """Project, with d pixel / d point (..., C, 2, 3) in px/m."""
+        return project_with_jacobian(points_world, self.matrix, self.distortion, self.rotation, self.translation)
+
+    def undistort(self, pixels: Tensor) -> Tensor:
+        """Turn pixels (..., C, 2) into normalised image coordinates (..., C, 2), without the lens."""
+        y = (pixels[..., 1] - self.matrix[:, 1, 2]) / self.matrix[:, 1, 1]
+        x = (pixels[..., 0] - self.matrix[:, 0, 2] - self.matrix[:, 0, 1] * y) / self.matrix[:, 0, 0]
+        return undistort_normalised(torch.stack((x, y), dim=-1), self.distortion)

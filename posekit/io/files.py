@@ -1,0 +1,94 @@
+"""Writing files so that a process killed at any moment leaves the old file or the new one, never half of one."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posekit.errors import PosekitError
+
+
+@contextlib.contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is moved to `path`, on any error it is removed.
+
+    The suffix is kept, because writers choose their format by it.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise PosekitError(f"{path}: cannot be written: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            # Without this a power cut may leave the new name on an empty file.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it becomes `path`, replacing what was there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: str | Path, content: dict[str, Any]) -> None:
+    """Write `content` as JSON, whole or not at all. NaN has no place in JSON and becomes null."""
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def require_file(path: str | Path, what: str) -> Path:
+    """Return `path` as a Path, or say in one line that there is no such file."""
+    path = Path(path)
+    if not path.exists():
+        raise PosekitError(f"{path}: no such file ({what} was expected)")
+    if not path.is_file():
+        raise PosekitError(f"{path}: is a folder, a file with {what} was expected")
+    return path
+
+
+def require_folder(path: str | Path, what: str) -> Path:
+    """Return `path` as a Path, or say in one line that there is no such folder."""
+    path = Path(path)
+    if not path.exists():
+        raise PosekitError(f"{path}: no such folder ({what} was expected)")
+    if not path.is_dir():
+        raise PosekitError(f"{path}: is a file, a folder with {what} was expected")
+    return path

@@ -1,0 +1,206 @@
+"""Keypoints in pictures and in the world: arrays, their skeleton, where they come from, and their HDF5 files."""
+
+import enum
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from posekit.errors import PosekitError
+from posekit.io.files import require_file, write_whole
+from posekit.skeleton import Skeleton, get_skeleton
+
+#: Version of the files' layout; a reader refuses what it does not know.
+SCHEMA_2D = "posekit.keypoints2d/1"
+SCHEMA_3D = "posekit.keypoints3d/1"
+
+
+class PointStatus(enum.IntEnum):
+    """Why a 3D point is there, or is not."""
+
+    OK = 0
+    TOO_FEW_VIEWS = 1  #: seen in fewer views than asked for
+    NO_AGREEMENT = 2  #: seen often enough, but too few views agree on one place
+    ILL_CONDITIONED = 3  #: the agreeing rays are nearly parallel
+    BEHIND_CAMERA = 4
+    IMPLAUSIBLE = 5  #: a bone would have an impossible length
+    FILLED = 6  #: not triangulated, filled in from its neighbours in time
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints2D:
+    """Detections in every view.
+
+    xy: (F, C, P, J, 2) float32 px, NaN where there is no detection. confidence: (F, C, P, J) float32, 0 there.
+    cameras: C names. frames: (F,) int64 frame numbers. P counts slots: slot 0 of one view need not be slot 0 of another.
+    """
+
+    xy: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    cameras: tuple[str, ...]
+    frames: NDArray[np.int64]
+    skeleton: Skeleton
+    fps: float | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        xy = np.array(self.xy, dtype=np.float32)
+        confidence = np.array(self.confidence, dtype=np.float32)
+        frames = np.array(self.frames, dtype=np.int64)
+        where = self.source or "2D keypoints"
+        if xy.ndim != 5 or xy.shape[-1] != 2 or confidence.shape != xy.shape[:-1]:
+            raise PosekitError(f"{where}: shapes {xy.shape} and {confidence.shape} are not (F,C,P,J,2) and (F,C,P,J)")
+        if xy.shape[:2] != (len(frames), len(self.cameras)) or xy.shape[3] != self.skeleton.joint_count:
+            raise PosekitError(
+                f"{where}: an array of {xy.shape} does not hold {len(frames)} frames, {len(self.cameras)} cameras "
+                f"and the {self.skeleton.joint_count} joints of {self.skeleton.name}"
+            )
+        if len(set(self.cameras)) != len(self.cameras):
+            raise PosekitError(f"{where}: two cameras have one name: {', '.join(self.cameras)}")
+        if len(np.unique(frames)) != len(frames):
+            raise PosekitError(f"{where}: a frame number stands twice")
+        # One rule for "missing", whichever way the maker said it.
+        missing = ~np.isfinite(xy).all(axis=-1) | ~(confidence > 0)
+        xy[missing] = np.nan
+        confidence[missing] = 0
+        for name, array in (("xy", xy), ("confidence", confidence), ("frames", frames)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def select_cameras(self, names: tuple[str, ...]) -> "Keypoints2D":
+        """Return the named cameras in the given order."""
+        for name in names:
+            if name not in self.cameras:
+                raise PosekitError(f"{self.source}: has no camera '{name}'; it has: {', '.join(self.cameras)}")
+        places = [self.cameras.index(name) for name in names]
+        return replace(self, xy=self.xy[:, places], confidence=self.confidence[:, places], cameras=names)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``keypoints2d.h5``, whole or not at all."""
+        datasets = {"xy": self.xy, "confidence": self.confidence, "frames": self.frames}
+        _save(path, SCHEMA_2D, datasets, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Keypoints2D":
+        """Read ``keypoints2d.h5``; raises PosekitError where the file is not one."""
+        values, attributes = _load(path, SCHEMA_2D, {"xy": 5, "confidence": 4, "frames": 1})
+        return cls(**values, **attributes)
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints3D:
+    """Skeletons in the world.
+
+    xyz: (F, P, J, 3) metres, NaN where there is no point; status (F, P, J) says why. covariance: (F, P, J, 6) m^2 as
+    xx, xy, xz, yy, yz, zz. inliers: (F, P, J, C), the views that agree. reprojection_px: (F, P, J, C), distance between
+    detection and reprojection in every view that has a detection, kept or not; NaN elsewhere.
+    """
+
+    xyz: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    inliers: NDArray[np.bool_]
+    reprojection_px: NDArray[np.float32]
+    status: NDArray[np.uint8]
+    cameras: tuple[str, ...]
+    frames: NDArray[np.int64]
+    skeleton: Skeleton
+    fps: float | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        arrays: dict[str, NDArray[Any]] = {
+            "xyz": np.array(self.xyz, dtype=np.float64),
+            "covariance": np.array(self.covariance, dtype=np.float64),
+            "inliers": np.array(self.inliers, dtype=np.bool_),
+            "reprojection_px": np.array(self.reprojection_px, dtype=np.float32),
+            "status": np.array(self.status, dtype=np.uint8),
+            "frames": np.array(self.frames, dtype=np.int64),
+        }
+        where = self.source or "3D keypoints"
+        if arrays["xyz"].ndim != 4:
+            raise PosekitError(f"{where}: xyz has shape {arrays['xyz'].shape}, (F,P,J,3) was expected")
+        F, P, J, _ = arrays["xyz"].shape
+        C = len(self.cameras)
+        expected = {
+            "xyz": (F, P, J, 3),
+            "covariance": (F, P, J, 6),
+            "inliers": (F, P, J, C),
+            "reprojection_px": (F, P, J, C),
+            "status": (F, P, J),
+            "frames": (F,),
+        }
+        for name, shape in expected.items():
+            if arrays[name].shape != shape:
+                raise PosekitError(f"{where}: {name} has shape {arrays[name].shape}, {shape} was expected")
+        if self.skeleton.joint_count != J:
+            raise PosekitError(f"{where}: {J} joints, {self.skeleton.name} has {self.skeleton.joint_count}")
+        if arrays["status"].size and arrays["status"].max() > max(PointStatus):
+            raise PosekitError(f"{where}: status {arrays['status'].max()} is not known")
+        present = np.isfinite(arrays["xyz"]).all(axis=-1)
+        if not (present == np.isin(arrays["status"], (PointStatus.OK, PointStatus.FILLED))).all():
+            raise PosekitError(f"{where}: a missing point must have a status that says why, and only a missing one")
+        for name, array in arrays.items():
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``keypoints3d.h5``, whole or not at all."""
+        names = ("xyz", "covariance", "inliers", "reprojection_px", "status", "frames")
+        _save(path, SCHEMA_3D, {name: getattr(self, name) for name in names}, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Keypoints3D":
+        """Read ``keypoints3d.h5``; raises PosekitError where the file is not one."""
+        dimensions = {"xyz": 4, "covariance": 4, "inliers": 4, "reprojection_px": 4, "status": 3, "frames": 1}
+        values, attributes = _load(path, SCHEMA_3D, dimensions)
+        return cls(**values, **attributes)
+
+
+def _save(
+    path: str | Path, schema: str, datasets: dict[str, NDArray[Any]], keypoints: Keypoints2D | Keypoints3D
+) -> None:
+    with write_whole(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in datasets.items():
+            compression = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size else {}
+            file.create_dataset(name, data=array, **compression)
+        file.create_dataset("cameras", data=list(keypoints.cameras), dtype=h5py.string_dtype())
+        file.attrs["schema"] = schema
+        file.attrs["skeleton"] = keypoints.skeleton.name
+        file.attrs["joints"] = list(keypoints.skeleton.joints)
+        file.attrs["units"] = "px" if schema == SCHEMA_2D else "m"
+        file.attrs["source"] = keypoints.source
+        if keypoints.fps is not None:
+            file.attrs["fps"] = keypoints.fps
+
+
+def _load(path: str | Path, schema: str, dimensions: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    path = require_file(path, "keypoints")
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs.get("schema")
+            if found != schema:
+                raise PosekitError(f"{path}: schema is {found!r}, {schema!r} was expected")
+            values: dict[str, Any] = {}
+            for name, count in dimensions.items():
+                dataset = file.get(name)
+                if not isinstance(dataset, h5py.Dataset) or dataset.ndim != count:
+                    raise PosekitError(f"{path}: has no dataset '{name}' of {count} dimensions")
+                values[name] = dataset[()]
+            cameras = tuple(name.decode() for name in file["cameras"][()])
+            fps = file.attrs.get("fps")
+            joints = tuple(file.attrs["joints"])
+            skeleton = get_skeleton(str(file.attrs["skeleton"]))
+            source = str(file.attrs["source"])
+    except (OSError, KeyError) as error:
+        raise PosekitError(f"{path}: is no keypoint file that can be read ({error})") from None
+    if joints != skeleton.joints:
+        raise PosekitError(f"{path}: its joints are not those of {skeleton.name}")
+    return values, {
+        "cameras": cameras,
+        "skeleton": skeleton,
+        "fps": None if fps is None else float(fps),
+        "source": source,
+    }
