@@ -1,0 +1,227 @@
+"""``posekit bootstrap``: the cameras' geometry teaches the hand detector on its own capture."""
+
+import json as json_module
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from posekit.bootstrap.rounds import BootstrapInput, BootstrapSettings
+    from posekit.detection.hand_detector import HandDetector
+    from posekit.keypoints import Keypoints2D
+
+
+@dataclass(frozen=True)
+class BootstrapConfig:
+    """Teach the hand detector on a capture: triangulate, reproject as labels, train, detect again."""
+
+    capture: Annotated[Path, tyro.conf.Positional]
+    """Folder with videos/<camera>.mp4 (or the videos themselves)."""
+    out: Path
+    """The run folder to write. The same command on it again goes on after the last finished step."""
+    rig: Path | None = None
+    """calibration.toml or Qualisys *.qca.txt; <capture>/calibration.toml if not given."""
+    keypoints: Path = Path("keypoints2d.h5")
+    """The body's (and, for round 0, the hands') 2D keypoints: keypoints2d.h5 or a folder of OpenPose JSON, in the capture."""
+    skeleton: str = "BODY_25"
+    """Order of the body's joints in OpenPose JSON: BODY_25 or BODY_25B."""
+    detector: Path | None = None
+    """Weights to start from (*.safetensors); posekit's own, trained on synthetic hands, if not given."""
+    rounds: int = 1
+    """How many rounds."""
+    steps: int = 250
+    """Training steps of a round."""
+    synthetic_hands: int = 1000
+    """Drawn hands that every round's training is mixed with, so that the detector does not forget other hands."""
+    seed: int = 0
+    """Seed of everything drawn by chance."""
+    json: Path | None = None
+    """Write the figures here, too."""
+
+
+def main(config: BootstrapConfig) -> None:
+    """Run the command."""
+    from rich.console import Console
+
+    from posekit.apps.progress import progress_bars
+    from posekit.apps.provenance import write_record
+    from posekit.bootstrap.rounds import bootstrap
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_folder, write_json
+
+    start, settings = prepare(config)
+    if config.json:
+        require_folder(config.json.parent, "the figures' place")
+    created = open_run_folder(config)
+    try:
+        with progress_bars() as on_progress:
+            history = bootstrap(start, config.out, settings, on_progress)
+    except PosekitError:
+        if created:
+            # The capture cannot be bootstrapped as it is; a folder with nothing in it to go on from would only be in the way.
+            shutil.rmtree(config.out, ignore_errors=True)
+        raise
+    figures = run_figures(history)
+    write_pictures(config.out)
+    inputs = [
+        path for path in (config.rig, _keypoints_path(config), *start.capture.videos.values()) if path is not None
+    ]
+    write_record(config.out, "bootstrap", config, inputs, figures=figures)
+    if config.json:
+        write_json(config.json, figures)
+    print_figures(Console(), figures, config.out)
+
+
+def _keypoints_path(config: BootstrapConfig) -> Path:
+    """`--keypoints` names something in the capture, or is a path of its own."""
+    inside = config.capture / config.keypoints
+    return inside if inside.exists() else config.keypoints
+
+
+def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings]":
+    """Read and check every input, before anything is written."""
+    from posekit.bootstrap.rounds import BootstrapSettings
+    from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS, load_detector
+    from posekit.errors import PosekitError
+
+    for name, least in (("rounds", 1), ("steps", 1), ("synthetic_hands", 16)):
+        if getattr(config, name) < least:
+            option = name.replace("_", "-")
+            raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
+    rig = config.rig or config.capture / "calibration.toml"
+    detector = load_detector(config.detector or LIGHT_HAND_WEIGHTS)
+    start = prepare_capture(config.capture, rig, _keypoints_path(config), config.skeleton, detector)
+    settings = BootstrapSettings(
+        rounds=config.rounds, steps=config.steps, seed=config.seed, initial_samples=config.synthetic_hands
+    )
+    return start, settings
+
+
+def prepare_capture(
+    folder: Path, rig_path: Path, keypoints_path: Path, skeleton: str, detector: "HandDetector"
+) -> "BootstrapInput":
+    """Open a capture with its rig and keypoints, and check that they belong together."""
+    from posekit.apps.triangulate import read_keypoints
+    from posekit.bootstrap.rounds import BootstrapInput
+    from posekit.calibration.formats import read_rig
+    from posekit.capture import Capture
+
+    capture = Capture.open(folder)
+    rig = read_rig(rig_path)
+    capture.check_rig(rig)
+    keypoints = read_keypoints(keypoints_path, skeleton, capture.fps)
+    check_against_capture(keypoints, capture.videos, capture.frame_count)
+    return BootstrapInput(capture, rig, keypoints, detector)
+
+
+def check_against_capture(keypoints: "Keypoints2D", videos: dict[str, Path], frame_count: int) -> None:
+    """Raise PosekitError where keypoints are of cameras or frames that the videos do not have."""
+    from posekit.errors import PosekitError
+
+    for camera in keypoints.cameras:
+        if camera not in videos:
+            raise PosekitError(
+                f"{keypoints.source}: has keypoints of camera '{camera}', for which there is no video; "
+                f"there are: {', '.join(videos)}"
+            )
+    for camera in videos:
+        if camera not in keypoints.cameras:
+            raise PosekitError(f"{keypoints.source}: has no keypoints of camera '{camera}' ({videos[camera]})")
+    if len(keypoints.frames) == 0 or int(keypoints.frames.max()) >= frame_count or int(keypoints.frames.min()) < 0:
+        raise PosekitError(
+            f"{keypoints.source}: has frames {keypoints.frames.min() if len(keypoints.frames) else '-'} to "
+            f"{keypoints.frames.max() if len(keypoints.frames) else '-'}, the videos have 0 to {frame_count - 1}"
+        )
+
+
+def open_run_folder(config: BootstrapConfig) -> bool:
+    """Make the run folder, or go on in it where the same command made it; True where it is new."""
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_folder, write_json
+
+    asked = {name: value for name, value in asdict(config).items() if name not in ("out", "json", "rounds")}
+    asked = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
+    kept = config.out / "settings.json"
+    if config.out.exists():
+        require_folder(config.out, "a run")
+        if not any(config.out.iterdir()):
+            write_json(kept, asked)
+            return False
+        if not kept.exists():
+            raise PosekitError(f"{config.out}: is not empty and holds no run; name another folder with --out")
+        found = json_module.loads(kept.read_text(encoding="utf-8"))
+        differs = [name for name in asked if found.get(name) != asked[name]]
+        if differs:
+            name = differs[0]
+            raise PosekitError(
+                f"{config.out}: holds a run with --{name} {found.get(name)}, not {asked[name]}; "
+                "name another folder with --out"
+            )
+        return False
+    require_folder(config.out.parent, "the run folder's place")
+    config.out.mkdir()
+    write_json(kept, asked)
+    return True
+
+
+def run_figures(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of the run: before (round 0), after (the last round), and all rounds."""
+    before, after = history[0], history[-1]
+    return {
+        "crops_detected_before": before["crops_detected"],
+        "crops_detected_after": after["crops_detected"],
+        "hand_crops": after["boxes"],
+        "heldout_reprojection_px_before": before["heldout_reprojection_px"],
+        "heldout_reprojection_px_after": after["heldout_reprojection_px"],
+        "heldout_pck_before": before["heldout_pck"],
+        "heldout_pck_after": after["heldout_pck"],
+        "labels": sum(figures.get("labels", 0) for figures in history),
+        "rounds": history,
+    }
+
+
+def write_pictures(run: Path) -> None:
+    """Draw the labels of every round that was run, as a sheet of crops."""
+    import cv2
+
+    from posekit.bootstrap.labels import load_crops
+    from posekit.io.files import write_whole
+    from posekit.view.contact_sheet import contact_sheet
+
+    for place in sorted(run.glob("round_*/crops.h5")):
+        crops = load_crops(place)
+        count = min(64, len(crops.images))
+        chosen = [int(n * len(crops.images) / count) for n in range(count)]
+        sheet = contact_sheet(crops.images[chosen], crops.joints[chosen])
+        with write_whole(place.with_name("labels.png")) as temporary:
+            cv2.imwrite(str(temporary), sheet[..., ::-1])
+
+
+def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
+    """Print one row per round."""
+    from rich.table import Table
+
+    table = Table(title="every camera held out in turn, against what the others triangulate")
+    columns = ("round", "labels", "hand boxes", "detected*", "3D points", "held-out px", "held-out PCK@0.2B")
+    for column in columns:
+        table.add_column(column, justify="right")
+
+    def number(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    for row in figures["rounds"]:
+        table.add_row(
+            str(row["round"]),
+            str(row.get("labels", "-")),
+            str(row["boxes"]),
+            str(row["crops_detected"]),
+            str(row["hand_points"]),
+            number(row["heldout_reprojection_px"], 2),
+            number(row["heldout_pck"], 3),
+        )
+    console.print(table)
+    console.print("* hand crops in which at least half of what the other cameras triangulate lies within 0.2 B")
+    console.print(f"labels, weights and 3D of every round: {folder}")

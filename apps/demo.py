@@ -1,0 +1,216 @@
+"""``posekit demo``: the whole line on a synthetic capture, whose truth is known and kept from it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from posekit.bootstrap.rounds import BootstrapInput, BootstrapSettings
+    from posekit.camera import Rig
+    from posekit.datasets.synthetic_capture import CaptureTruth
+
+#: What tells a folder of an earlier demo from any other folder.
+_MARK = "demo.json"
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Film a synthetic hand, bootstrap a weak detector on it, and measure both against the truth."""
+
+    out: Path = Path("demo-out")
+    """Folder for everything the demo makes; that of an earlier demo is replaced."""
+    cameras: int = 6
+    """Cameras around the hand."""
+    frames: int = 60
+    """Frames filmed, at 30 per second."""
+    rounds: int = 1
+    """Rounds of bootstrapping."""
+    first_steps: int = 240
+    """Training steps of the first detector."""
+    steps: int = 200
+    """Training steps of a round."""
+    seed: int = 0
+    """Seed of everything drawn by chance."""
+
+
+def main(config: DemoConfig) -> None:
+    """Run the command."""
+    import time
+
+    from rich.console import Console
+
+    from posekit.apps.bootstrap import prepare_capture
+    from posekit.apps.progress import progress_bars
+    from posekit.apps.provenance import write_record
+    from posekit.bootstrap.initial_hands import draw_initial_hands, train_first_detector
+    from posekit.bootstrap.rounds import BootstrapSettings, bootstrap
+    from posekit.calibration.formats import read_rig
+    from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
+    from posekit.detection.detector_file import load_detector, save_detector
+    from posekit.io.files import write_json
+
+    console = Console()
+    _clear(config.out)
+    began = time.monotonic()
+    capture, first_weights = config.out / "capture", config.out / "first-detector.safetensors"
+    settings = BootstrapSettings(rounds=config.rounds, steps=config.steps, seed=config.seed, initial_samples=800)
+    with progress_bars() as show:
+        show("filming a synthetic hand", 0, 1)
+        filmed = CaptureSettings(seed=config.seed, cameras=config.cameras, frames=config.frames)
+        # The truth lies outside the capture's folder: nothing that the rounds read leads to it.
+        truth = render_capture(capture, filmed, config.out / "truth.h5")
+        show("filming a synthetic hand", 1, 1)
+        hands = draw_initial_hands(settings.initial_samples, 128, config.seed + 1000, show)
+        detector = train_first_detector(hands, 128, config.first_steps, settings.batch_size, config.seed, show)
+        save_detector(first_weights, detector, "light_hand_cpm", {"steps": config.first_steps, "seed": config.seed})
+        detector = load_detector(first_weights)
+        start = prepare_capture(capture, capture / "calibration.toml", capture / "keypoints2d.h5", "BODY_25B", detector)
+        run = config.out / "run"
+        run.mkdir()
+        history = bootstrap(start, run, settings, show)
+    rig = read_rig(capture / "calibration.toml")
+    rows = [_measure(run / f"round_{number}", truth, rig, settings) for number in range(config.rounds + 1)]
+    figures = {
+        "rounds": [{**row, "evidence": evidence} for row, evidence in zip(rows, history, strict=True)],
+        "label_error_px": _label_error(run / f"round_{config.rounds}" / "crops.h5", truth, rig),
+        "mean_hand_pck": _mean_hand_pck(start, hands, truth, rig),
+        "seconds": time.monotonic() - began,
+    }
+    missing = _pictures(config, start, rig)
+    write_json(config.out / _MARK, figures)
+    write_record(config.out, "demo", config, [], figures=figures)
+    _print(console, figures, config.out)
+    for line in missing:
+        console.print(line, style="yellow")
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo; anything else in the way is a mistake."""
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_folder
+
+    require_folder(out.resolve().parent, "the demo's place")
+    if out.exists():
+        require_folder(out, "an earlier demo")
+        if any(out.iterdir()) and not (out / _MARK).exists():
+            raise PosekitError(f"{out}: is not empty and holds no earlier demo; name another folder with --out")
+        shutil.rmtree(out)
+    out.mkdir()
+    # Marked from the start, so that a demo that was stopped half way can be started again.
+    (out / _MARK).write_text("{}\n", encoding="utf-8")
+
+
+def _measure(place: Path, truth: "CaptureTruth", rig: "Rig", settings: "BootstrapSettings") -> dict[str, Any]:
+    """Errors of a round against the truth: of the detections in every view, and of the 3D points."""
+    import numpy as np
+
+    from posekit.keypoints import Keypoints2D, Keypoints3D
+    from posekit.metrics import keypoint_errors, mpjpe, pck
+    from posekit.people.reconstruction import hand_box_sides
+
+    detections, people = Keypoints2D.load(place / "keypoints2d.h5"), Keypoints3D.load(place / "keypoints3d.h5")
+    hand = people.skeleton.part("right_hand")
+    true_px = np.stack([camera.project(truth.joints_world) for camera in rig.cameras], axis=1)  # (F, C, 21, 2)
+    box = hand_box_sides(true_px)
+    errors = keypoint_errors(detections.xy[:, :, 0, hand], true_px)
+    errors_3d = 1000 * keypoint_errors(people.xyz[:, 0, hand], truth.joints_world)
+    later = np.arange(len(box)) >= len(box) - round(settings.heldout_share * len(box))
+    return {
+        "pck": pck(errors, box, 0.2, truth.visible),
+        "pck_all_joints": pck(errors, box, 0.2),
+        "pck_heldout_frames": pck(errors[later], box[later], 0.2, truth.visible[later]),
+        "epe_px": mpjpe(errors[truth.visible]),
+        "points_3d": int(np.isfinite(errors_3d).sum()),
+        "points_3d_of": int(errors_3d.size),
+        "median_3d_mm": float(np.nanmedian(errors_3d)) if np.isfinite(errors_3d).any() else None,
+        "mpjpe_mm": mpjpe(errors_3d),
+    }
+
+
+def _label_error(crops_file: Path, truth: "CaptureTruth", rig: "Rig") -> dict[str, Any]:
+    """How far the labels of the last round lie from the truth, px."""
+    import h5py
+    import numpy as np
+
+    with h5py.File(crops_file, "r") as file:
+        frame, camera, joints = file["frame"][()], file["camera"][()], file["joints_px"][()]
+    true_px = np.stack([camera.project(truth.joints_world) for camera in rig.cameras], axis=1)
+    errors = np.linalg.norm(joints - true_px[frame, camera], axis=-1)
+    errors = errors[np.isfinite(errors)]
+    return {
+        "median": float(np.median(errors)),
+        "mean": float(errors.mean()),
+        "p95": float(np.percentile(errors, 95)),
+        "joints": len(errors),
+    }
+
+
+def _mean_hand_pck(start: "BootstrapInput", hands: Any, truth: "CaptureTruth", rig: "Rig") -> float:
+    """PCK of a detector that gives one and the same hand in every box: what the boxes alone are worth."""
+    import numpy as np
+
+    from posekit.bootstrap.hand_views import hand_boxes
+    from posekit.bootstrap.labels import CROP_MARGIN
+    from posekit.detection.hand_box import image_from_crop, transform_points
+    from posekit.metrics import keypoint_errors, pck
+    from posekit.people.reconstruction import hand_box_sides, reconstruct_people
+
+    large = hands.training.images.shape[1]
+    mean = hands.training.joints.mean(axis=0)
+    boxes = hand_boxes(reconstruct_people(start.keypoints, rig), rig)[:, :, 1]
+    placed = transform_points(image_from_crop(boxes.scaled(CROP_MARGIN), large), mean)
+    true_px = np.stack([camera.project(truth.joints_world) for camera in rig.cameras], axis=1)
+    return pck(keypoint_errors(placed, true_px), hand_box_sides(true_px), 0.2, truth.visible)
+
+
+def _pictures(config: DemoConfig, start: "BootstrapInput", rig: "Rig") -> list[str]:
+    """Draw what was made; return a line for everything that could not be drawn."""
+    from posekit.apps.bootstrap import write_pictures
+    from posekit.apps.view import ViewConfig
+    from posekit.apps.view import main as view
+    from posekit.errors import PosekitError
+
+    run, last = config.out / "run", config.out / "run" / f"round_{config.rounds}"
+    write_pictures(run)
+    shutil.copyfile(last / "labels.png", config.out / "labels.png")
+    common = {"rig": config.out / "capture" / "calibration.toml", "videos": config.out / "capture"}
+    middle = config.frames // 2
+    for number, name in ((0, "before"), (config.rounds, "after")):
+        points = run / f"round_{number}" / "keypoints3d.h5"
+        view(ViewConfig(points, overlay=config.out / f"overlay-{name}.png", frame=middle, **common))
+    missing = []
+    try:
+        view(
+            ViewConfig(last / "keypoints3d.h5", png=config.out / "hand.png", frame=middle, focus="right_hand", **common)
+        )
+    except PosekitError as error:
+        missing.append(f"left out: the 3D picture ({error})")
+    return missing
+
+
+def _print(console: Any, figures: dict[str, Any], out: Path) -> None:
+    """Print the table of errors before and after."""
+    from rich.table import Table
+
+    table = Table(title="against the truth")
+    for column in ("", "PCK@0.2B", "PCK, later frames", "2D error px", "3D points", "median 3D mm", "mean 3D mm"):
+        table.add_column(column, justify="right")
+    for number, row in enumerate(figures["rounds"]):
+        table.add_row(
+            "first detector" if number == 0 else f"after round {number}",
+            f"{row['pck']:.3f}",
+            f"{row['pck_heldout_frames']:.3f}",
+            f"{row['epe_px']:.1f}",
+            f"{row['points_3d']} of {row['points_3d_of']}",
+            "-" if row["median_3d_mm"] is None else f"{row['median_3d_mm']:.1f}",
+            f"{row['mpjpe_mm']:.1f}",
+        )
+    console.print(table)
+    labels = figures["label_error_px"]
+    console.print(f"one mean hand in every box scores PCK@0.2B {figures['mean_hand_pck']:.3f}")
+    console.print(
+        f"labels of the last round: median {labels['median']:.1f} px, 95 % within {labels['p95']:.1f} px of the truth "
+        f"({labels['joints']} joints)"
+    )
+    console.print(f"{figures['seconds']:.0f} s; pictures, run and truth: {out}")

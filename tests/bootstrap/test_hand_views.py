@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from posekit.bootstrap.hand_views import hand_boxes, hands_of, with_new_hands
+from posekit.detection.hand_box import crop_from_image, transform_points
+from posekit.people.reconstruction import reconstruct_people
+from posekit.skeleton import BODY_25B
+from scenes import PERSON, observe, ring_rig, walk
+
+RIG = ring_rig(4)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return observe(RIG, [walk(6, (-0.3, 0), (0.3, 0))], noise_px=0.5)
+
+
+@pytest.fixture(scope="module")
+def result(scene):
+    return reconstruct_people(scene.keypoints, RIG)
+
+
+def test_every_hand_lies_in_its_box_with_the_fingers_up(scene, result):
+    boxes = hand_boxes(result, RIG)
+    assert boxes.shape == (6, 4, 2)
+    assert boxes.found.all()
+    assert boxes.left[..., 0].all()
+    assert not boxes.left[..., 1].any()
+    joints = hands_of(scene.keypoints).xy
+    in_crop = transform_points(crop_from_image(boxes, 1), joints)  # the box is -0.5 to 0.5
+    assert np.abs(in_crop).max() < 0.5
+    # The hand hangs on from the forearm: in the crop its middle fingertip is above its wrist.
+    assert (in_crop[..., 12, 1] < in_crop[..., 0, 1] - 0.15).all()
+
+
+def test_left_hands_look_like_right_hands(scene, result):
+    joints = hands_of(scene.keypoints).xy
+    in_crop = transform_points(crop_from_image(hand_boxes(result, RIG), 1), joints)
+    # The person is symmetric and so is the ring, left and right: camera 0 sees the left hand as camera c the right one,
+    # mirrored. The side on which the thumb lies, seen from wrist to middle finger, must agree for a view and its mirror.
+    thumb, wrist, middle = in_crop[..., 4, :], in_crop[..., 0, :], in_crop[..., 9, :]
+    a, b = middle - wrist, thumb - wrist
+    side = np.sign(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+    centres = np.array([camera.centre_world for camera in RIG.cameras])
+    for c, centre in enumerate(centres):
+        mirrored = int(np.argmin(np.linalg.norm(centres - centre * (-1, 1, 1), axis=1)))
+        # Only where the thumb stands well off the line, so that its side is no matter of perspective.
+        clear = np.abs(b[:, c, 0, 0]) > 0.08
+        assert (side[clear, c, 0] == side[clear, mirrored, 1]).all()
+
+
+def test_a_view_without_wrist_and_elbow_gets_its_box_from_the_others(scene, result):
+    xy = scene.keypoints.xy.copy()
+    arm = PERSON.indices(("left_wrist", "left_elbow"))
+    xy[:, 1, :, arm] = np.nan
+    blind = observe(RIG, [walk(6, (-0.3, 0), (0.3, 0))], noise_px=0.5).keypoints
+    blind = type(blind)(xy, blind.confidence, blind.cameras, blind.frames, blind.skeleton, blind.fps, blind.source)
+    boxes, full = hand_boxes(reconstruct_people(blind, RIG), RIG), hand_boxes(result, RIG)
+    assert boxes.found[:, 1, 0].all()
+    # Some pixels: the forearm now comes from three noisy views, and the box is about 150 px.
+    assert np.abs(boxes.centre[:, 1, 0] - full.centre[:, 1, 0]).max() < 8
+    assert np.abs(boxes.side[:, 1, 0] / full.side[:, 1, 0] - 1).max() < 0.05
+
+
+def test_hands_taken_out_and_put_back_are_the_same(scene):
+    hands = hands_of(scene.keypoints)
+    again = with_new_hands(scene.keypoints, hands, 0.0, "test")
+    assert np.array_equal(again.xy, scene.keypoints.xy, equal_nan=True)
+    assert np.array_equal(again.confidence, scene.keypoints.confidence)
+
+
+def test_unsure_joints_are_dropped_and_a_body_without_hands_gets_them(scene):
+    body = PERSON.part("body")
+    bare = observe(RIG, [walk(6, (-0.3, 0), (0.3, 0))[:, body]], skeleton=BODY_25B).keypoints
+    assert not np.isfinite(hands_of(bare).xy).any()
+    hands = hands_of(scene.keypoints)
+    dressed = with_new_hands(bare, hands, 0.7, "test")
+    assert dressed.skeleton.name == "BODY_25B+hands"
+    kept = dressed.confidence[..., PERSON.part("right_hand")] > 0
+    assert np.array_equal(kept[:, :, 0], hands.confidence[:, :, 1] >= 0.7)

@@ -1,0 +1,185 @@
+"""One round on a small capture of a drawn hand: what it writes, that it can be taken up again, what it refuses."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from posekit.apps.main import main
+from posekit.bootstrap.labels import load_crops
+from posekit.calibration.formats import read_rig
+from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
+from posekit.detection.detector_file import save_detector
+from posekit.detection.hand_detector import HandDetector
+from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.models.cpm import light_hand_cpm
+from posekit.skeleton import get_skeleton
+
+FRAMES, CAMERAS = 8, 4
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    """A capture whose 2D keypoints have hands: the true ones with 2 px of noise, and none at all in the last camera."""
+    folder = tmp_path_factory.mktemp("filmed")
+    settings = CaptureSettings(
+        cameras=CAMERAS, frames=FRAMES, size=(320, 240), hand_px=60, detection_gross=0, oversample=1
+    )
+    truth = render_capture(folder / "capture", settings, folder / "truth.h5")
+    rig = read_rig(folder / "capture" / "calibration.toml")
+    body = Keypoints2D.load(folder / "capture" / "keypoints2d.h5")
+    full = get_skeleton("BODY_25B+hands")
+    xy = np.full((FRAMES, CAMERAS, 1, full.joint_count, 2), np.nan)
+    confidence = np.zeros(xy.shape[:-1])
+    xy[..., :25, :], confidence[..., :25] = body.xy, body.confidence
+    hand = full.part("right_hand")
+    rng = np.random.default_rng(0)
+    for c, camera in enumerate(rig.cameras[:-1]):
+        xy[:, c, 0, hand] = camera.project(truth.joints_world) + rng.normal(0, 1, (FRAMES, 21, 2))
+        confidence[:, c, 0, hand] = 0.9
+    Keypoints2D(xy, confidence, rig.names, body.frames, full, 30.0, "truth and noise").save(
+        folder / "capture" / "with_hands.h5"
+    )
+    torch.manual_seed(0)
+    save_detector(folder / "untrained.safetensors", HandDetector(light_hand_cpm()), "light_hand_cpm")
+    return folder, truth, rig
+
+
+def command(folder, out, *more, weights=None):
+    return [
+        "bootstrap", str(folder / "capture"), "--keypoints", "with_hands.h5", "--skeleton", "BODY_25B",
+        "--out", str(out), "--steps", "2", "--synthetic-hands", "16",
+        "--detector", str(weights or folder / "untrained.safetensors"), *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(filmed, tmp_path_factory):
+    folder, _, _ = filmed
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(command(folder, out, "--json", str(out.parent / "figures.json"))) == 0
+    return out
+
+
+def test_run_folder_holds_labels_weights_and_3d(run):
+    for name in ("settings.json", "run.json", "keypoints3d.h5"):
+        assert (run / name).is_file(), name
+    for name in ("crops.h5", "hand-cpm.safetensors", "keypoints2d.h5", "keypoints3d.h5", "metrics.json", "labels.png"):
+        assert (run / "round_1" / name).is_file(), name
+    figures = json.loads((run.parent / "figures.json").read_text())
+    assert figures["labels"] > 0
+    assert figures["rounds"][0]["round"] == 0
+    assert figures["hand_crops"] <= FRAMES * CAMERAS
+
+
+def test_labels_are_true_also_where_nothing_was_detected(run, filmed):
+    _, truth, rig = filmed
+    with h5py.File(run / "round_1" / "crops.h5") as file:
+        camera, frame, joints = file["camera"][()], file["frame"][()], file["joints_px"][()]
+        residual, inliers = file["residual_px"][()], file["inliers"][()]
+        assert file.attrs["round"] == 1
+    assert (camera == CAMERAS - 1).any()  # the camera that had no detection of its own
+    assert np.isnan(residual[camera == CAMERAS - 1]).all()
+    assert not inliers[..., CAMERAS - 1].any()
+    true_px = np.stack([rig.cameras[c].project(truth.joints_world[f]) for c, f in zip(camera, frame, strict=True)])
+    error = np.linalg.norm(joints - true_px, axis=-1)
+    # 1 px of noise in three views; the median of a reprojection stays near that.
+    assert np.nanmedian(error) < 2.0
+    # No label from the block of frames that is held out.
+    assert frame.max() < FRAMES - round(0.2 * FRAMES)
+
+
+def test_crops_read_back_show_the_labels_in_place(run):
+    crops = load_crops(run / "round_1" / "crops.h5")
+    size = crops.images.shape[1]
+    labelled = np.isfinite(crops.joints).all(axis=-1)
+    assert np.array_equal(labelled, crops.weight > 0)
+    assert (crops.joints[labelled] > -0.5).all()
+    assert (crops.joints[labelled] < size).all()
+
+
+def test_taken_up_again_nothing_is_done_twice_and_the_result_is_the_same(run, filmed):
+    folder, _, _ = filmed
+    before = Keypoints3D.load(run / "keypoints3d.h5")
+    weights = run / "round_1" / "hand-cpm.safetensors"
+    stamp = weights.stat().st_mtime_ns
+    # As if killed after training, before detection.
+    (run / "round_1" / "keypoints2d.h5").unlink()
+    (run / "keypoints3d.h5").unlink()
+    assert main(command(folder, run)) == 0
+    assert weights.stat().st_mtime_ns == stamp
+    after = Keypoints3D.load(run / "keypoints3d.h5")
+    assert np.array_equal(before.xyz, after.xyz, equal_nan=True)
+
+
+def refused(capsys, arguments, *words):
+    assert main(arguments) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("posekit: error: ")
+    for word in words:
+        assert word in line
+    return line
+
+
+def test_another_command_on_the_same_folder_is_refused(run, filmed, capsys):
+    folder, _, _ = filmed
+    refused(capsys, [*command(folder, run), "--seed", "5"], "seed", "5")
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_kept(filmed, capsys, tmp_path):
+    folder, _, _ = filmed
+    (tmp_path / "thesis.txt").write_text("years of work")
+    refused(capsys, command(folder, tmp_path), "not empty")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_hands_that_no_three_cameras_agree_on_make_no_label_and_leave_nothing(filmed, capsys, tmp_path):
+    folder, _, _ = filmed
+    capture = tmp_path / "capture"
+    shutil.copytree(folder / "capture", capture)
+    keypoints = Keypoints2D.load(capture / "with_hands.h5")
+    xy = keypoints.xy.copy()
+    hand = keypoints.skeleton.part("right_hand")
+    xy[:, 1:, :, hand] = np.nan
+    replace(keypoints, xy=xy).save(capture / "with_hands.h5")
+    weights = folder / "untrained.safetensors"
+    refused(capsys, command(tmp_path, tmp_path / "run", weights=weights), "no label")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "what", ["no capture", "no rig", "no keypoints", "short video", "lacking camera", "no detector"]
+)
+def test_bad_input_is_one_line_and_leaves_nothing(filmed, capsys, tmp_path, what):
+    folder, _, _ = filmed
+    capture = tmp_path / "capture"
+    shutil.copytree(folder / "capture", capture)
+    arguments = command(tmp_path, tmp_path / "run", weights=folder / "untrained.safetensors")
+    expected = ""
+    if what == "no capture":
+        arguments[1] = expected = str(tmp_path / "nowhere")
+    elif what == "no rig":
+        (capture / "calibration.toml").unlink()
+        expected = "calibration.toml"
+    elif what == "no keypoints":
+        arguments[3] = expected = "nothing.h5"
+    elif what == "short video":
+        from posekit.io.video import VideoReader, write_video
+
+        video = sorted((capture / "videos").iterdir())[1]
+        frames = list(VideoReader(video).frames(stop=5))
+        write_video(video, 30, frames)
+        expected = video.name
+    elif what == "lacking camera":
+        text = (capture / "calibration.toml").read_text()
+        (capture / "calibration.toml").write_text(text[: text.index("[cam_3]")] + '[metadata]\nunits = "m"\n')
+        expected = "has no camera"
+    elif what == "no detector":
+        arguments += ["--detector", str(tmp_path / "none.safetensors")]
+        expected = "none.safetensors"
+    refused(capsys, arguments, expected)
+    assert not (tmp_path / "run").exists()
