@@ -1,0 +1,207 @@
+import numpy as np
+import pytest
+import torch
+
+from posekit.datasets.hand_looks import sample_looks
+from posekit.datasets.hand_model import ANGLE_COUNT, ANGLES, HandShapes, PosedHands, pose_hands
+from posekit.datasets.hand_renderer import CameraViews, render_hands
+from posekit.datasets.held_objects import BOX, CYLINDER, ELLIPSOID, NOTHING, HeldObjects
+from posekit.datasets.photo_effects import damage_pictures
+from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands
+from posekit.errors import PosekitError
+
+SIZE = 96
+# x right, y down: the palm faces the camera, fingers up, and the back of the hand does.
+FROM_PALM = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+FROM_BACK = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
+
+
+def seen_from(rotation: torch.Tensor, **degrees: float) -> tuple[PosedHands, CameraViews]:
+    angles = torch.zeros(1, ANGLE_COUNT)
+    for name, value in degrees.items():
+        angles[0, ANGLES.index(name)] = float(np.deg2rad(value))
+    hands = pose_hands(HandShapes(torch.ones(1, 19, 3)), angles)
+    away = torch.tensor([[0.0, 0.0, 0.6]]) - rotation @ torch.tensor([0.0, 0.07, 0.0])
+    views = CameraViews(torch.tensor([SIZE * 0.6 / 0.3]), torch.full((1, 2), (SIZE - 1) / 2))
+    return hands.moved(rotation[None], away), views
+
+
+def look() -> object:
+    return sample_looks(np.random.default_rng(0), 1, bare_share=1.0)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    data = SyntheticHands(11, SIZE, held_share=0.0)
+    return data.draw(np.random.default_rng(0), 24)
+
+
+def test_batches_are_the_same_for_the_same_seed_and_index_only():
+    data = SyntheticHands(4, 64)
+    first, again = data.batch(7, 3), SyntheticHands(4, 64).batch(7, 3)
+    for name in ("images", "joints_px", "visible", "box_px"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+    assert first.images.dtype == torch.uint8
+    assert first.images.shape == (3, 3, 64, 64)
+    others = [
+        data.batch(8, 3),
+        SyntheticHands(5, 64).batch(7, 3),
+        SyntheticHands(4, 64, split="validation").batch(7, 3),
+    ]
+    assert not any(torch.equal(first.joints_px, other.joints_px) for other in others)
+    assert torch.equal(next(data.batches(3, start=7)).images, first.images)
+    joints = first.joints_px.numpy()
+    np.testing.assert_allclose(first.box_px, np.ptp(joints, axis=1).max(axis=1), rtol=1e-6)
+
+
+def test_unknown_split_is_a_clear_mistake():
+    with pytest.raises(PosekitError, match="'test', expected one of training, validation"):
+        SyntheticHands(0, split="test")
+
+
+def test_given_backgrounds_are_used():
+    red = np.zeros((2, 80, 100, 3), dtype=np.uint8)
+    red[..., 0] = 200
+    data = SyntheticHands(0, 64, backgrounds=red, drawn_background_share=0.0, strength=0.0, held_share=0.0)
+    image = data.batch(0, 4).images.numpy()
+    assert (np.abs(image[:, :, 0, 0].astype(int) - [200, 0, 0]) <= 1).all()
+
+
+def test_labels_are_the_projection_of_the_joints_and_fill_the_frame():
+    framing = HandFraming(scale=(1.0, 1.0), rotation=0.0, jitter=0.0)
+    data = SyntheticHands(2, SIZE, framing=framing, held_share=0.0)
+    pictures = data.draw(np.random.default_rng(1), 16)
+    joints, pixels = pictures.joints.double().numpy(), pictures.joints_px.double().numpy()
+    # Oracle: one focal length and principal point per picture must explain all 42 numbers, by least squares.
+    for world, seen in zip(joints, pixels, strict=True):
+        rays = world[:, :2] / world[:, 2:]
+        system = np.zeros((42, 3))
+        system[0::2] = np.stack([rays[:, 0], np.ones(21), np.zeros(21)], axis=1)
+        system[1::2] = np.stack([rays[:, 1], np.zeros(21), np.ones(21)], axis=1)
+        found, *_ = np.linalg.lstsq(system, seen.ravel(), rcond=None)
+        # 1e-3 px: single precision.
+        np.testing.assert_allclose(system @ found, seen.ravel(), atol=1e-3)
+        assert found[0] > 0
+    box = np.ptp(pixels, axis=1).max(axis=1)
+    np.testing.assert_allclose(box, SIZE / 2.2, rtol=1e-4)
+    np.testing.assert_allclose((pixels.min(1) + pixels.max(1)) / 2, (SIZE - 1) / 2, atol=1e-3)
+    assert pictures.inside.all()
+
+
+def test_hands_stand_upright():
+    framing = HandFraming(rotation=0.0)
+    pictures = SyntheticHands(9, SIZE, framing=framing, held_share=0.0).draw(np.random.default_rng(2), 40)
+    middle, wrist = pictures.joints_px[:, 9], pictures.joints_px[:, 0]
+    # The knuckles lie above the wrist, but for hands that bend far at the wrist or point at the camera.
+    assert (middle[:, 1] < wrist[:, 1]).float().mean() > 0.8
+
+
+def test_lens_distortion_follows_opencv():
+    cv2 = pytest.importorskip("cv2")
+    points = torch.tensor([[[0.1, -0.2, 0.9], [-0.3, 0.1, 1.2]]])
+    views = CameraViews(torch.tensor([500.0]), torch.tensor([[320.0, 240.0]]), torch.tensor([[-0.2, 0.05]]))
+    matrix = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
+    expected, _ = cv2.projectPoints(
+        points[0].double().numpy(), np.zeros(3), np.zeros(3), matrix, np.array([-0.2, 0.05, 0, 0])
+    )
+    # 1e-3 px: single precision.
+    np.testing.assert_allclose(views.project(points)[0], expected[:, 0], atol=1e-3)
+
+
+def test_colours_are_premultiplied_and_in_range(drawn):
+    rgba = drawn.rgba
+    assert rgba.dtype == torch.float32
+    assert float(rgba.min()) >= 0
+    # Half of a pixel's averaging error in single precision.
+    assert float((rgba[:, :3] - rgba[:, 3:]).max()) < 1e-5
+    assert float(rgba[:, 3].max()) <= 1
+    share = rgba[:, 3].mean(dim=(1, 2))
+    assert (share > 0.03).all()
+    assert (share < 0.9).all()
+
+
+def test_joints_lie_on_the_drawn_hand(drawn):
+    at = drawn.joints_px.round().long().clamp(0, SIZE - 1)
+    alpha = drawn.rgba[:, 3][torch.arange(24)[:, None], at[..., 1], at[..., 0]]
+    # A visible joint lies inside flesh; one in a thousand may sit on the silhouette of a bent fingertip.
+    assert (alpha[drawn.visible] > 0.5).float().mean() > 0.999
+    # Nothing but the hand can hide a joint here: hidden joints lie on the hand as well.
+    assert (alpha[drawn.inside & ~drawn.visible] > 0.5).float().mean() > 0.99
+    assert 0.3 < drawn.visible.float().mean() < 0.95
+    assert not (drawn.visible & ~drawn.inside).any()
+
+
+def test_open_palm_shows_every_finger_and_a_fist_from_behind_hides_the_tips():
+    hands, views = seen_from(FROM_PALM)
+    open_hand = render_hands(hands, views, look(), (SIZE, SIZE))
+    assert open_hand.visible[0].all()
+    curled = {f"{f}_{j}_flexion": v for f in ("index", "middle", "ring", "little")
+              for j, v in (("mcp", 85), ("pip", 100), ("dip", 60))}  # fmt: skip
+    hands, views = seen_from(FROM_BACK, **curled)
+    behind = render_hands(hands, views, look(), (SIZE, SIZE))
+    tips_and_middles = [7, 8, 11, 12, 15, 16, 19, 20]
+    assert not behind.visible[0, tips_and_middles].any()
+    assert behind.visible[0, [5, 9, 13, 17]].all()
+    hands, views = seen_from(FROM_PALM, **curled)
+    before = render_hands(hands, views, look(), (SIZE, SIZE))
+    assert before.visible[0, [7, 11, 15, 19]].all()
+    assert not before.visible[0, [9, 13]].any()
+
+
+def test_the_thumb_is_drawn_on_the_right_of_the_palm_and_nails_on_the_back():
+    hands, views = seen_from(FROM_PALM)
+    looks = look()
+    green = torch.tensor([[0.0, 1.0, 0.0]])
+    painted = type(looks)(**{**vars(looks), "nail": green, "light": torch.tensor([[0.0, 0.0, -1.0]])})
+
+    def greenness(hands: PosedHands, views: CameraViews) -> float:
+        rgb = render_hands(hands, views, painted, (SIZE, SIZE)).rgba[0, :3]
+        return float((rgb[1] - rgb[0] > 0.3).float().sum())
+
+    palm = render_hands(hands, views, painted, (SIZE, SIZE))
+    alpha = palm.rgba[0, 3]
+    # Between the wrist and the knuckles the hand's outline reaches further to the right, where the thumb is.
+    row = int((palm.joints_px[0, 3, 1]).round())
+    columns = alpha[row].nonzero()[:, 0]
+    middle = palm.joints_px[0, 9, 0]
+    assert columns.max() - middle > 1.5 * (middle - columns.min())
+    back, back_views = seen_from(FROM_BACK)
+    assert greenness(back, back_views) > 20
+    assert greenness(hands, views) < 5
+
+
+@pytest.mark.parametrize("kind", [BOX, CYLINDER, ELLIPSOID])
+def test_a_thing_hides_what_lies_behind_it_and_nothing_else(kind):
+    hands, views = seen_from(FROM_PALM)
+    knuckle = hands.joints[:, 9].clone()
+    knuckle[:, 2] -= 0.06
+    thing = HeldObjects(
+        kind=torch.tensor([kind]),
+        centre=knuckle,
+        axes=torch.eye(3)[None],
+        half=torch.full((1, 3), 0.015),
+        colour=torch.tensor([[[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]]),
+        stripe=torch.tensor([10.0]),
+    )
+    pictures = render_hands(hands, views, look(), (SIZE, SIZE), objects=thing)
+    assert not pictures.visible[0, 9]
+    assert pictures.visible[0, [0, 4, 8, 12, 16, 20]].all()
+    x, y = pictures.joints_px[0, 9].round().long().tolist()
+    assert pictures.rgba[0, 2, y, x] > pictures.rgba[0, 0, y, x] + 0.2
+    nothing = type(thing)(**{**vars(thing), "kind": torch.tensor([NOTHING])})
+    assert render_hands(hands, views, look(), (SIZE, SIZE), objects=nothing).visible[0].all()
+
+
+def test_a_hand_outside_the_picture_leaves_it_empty():
+    hands, views = seen_from(FROM_PALM)
+    aside = CameraViews(views.focal, views.centre + 10_000)
+    pictures = render_hands(hands, aside, look(), (SIZE, SIZE))
+    assert not pictures.rgba.any()
+    assert not pictures.visible.any()
+    assert not pictures.inside.any()
+
+
+def test_no_strength_leaves_pictures_alone():
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    same = damage_pictures(np.random.default_rng(0), pictures, 0.0)
+    assert torch.equal(same, (pictures * 255).round().to(torch.uint8))
