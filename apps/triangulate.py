@@ -46,7 +46,7 @@ def main(config: TriangulateConfig) -> None:
     from posekit.io.files import write_json
     from posekit.people.reconstruction import ReconstructionSettings, reconstruct_people
 
-    _check_outputs(config)
+    _check(config)
     rig = read_rig(config.rig)
     keypoints = read_keypoints(config.keypoints, config.skeleton, config.fps)
     counted = _counted_joints(keypoints, config.joints)
@@ -61,16 +61,31 @@ def main(config: TriangulateConfig) -> None:
     print_figures(Console(), figures)
 
 
-def _check_outputs(config: TriangulateConfig) -> None:
-    """Say before the work, not after it, that the result could not be written."""
+def _check(config: TriangulateConfig) -> None:
+    """Say before the work, not after it, that a number cannot be or that the result could not be written."""
+    import math
+
+    from posekit.apps.provenance import record_path
     from posekit.errors import PosekitError
     from posekit.io.files import require_folder
 
     for path in (config.out, config.json):
         if path is not None:
             require_folder(path.parent, "the result's place")
+            if path.is_dir():
+                raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
     if config.out.suffix.lower() not in (".h5", ".hdf5"):
         raise PosekitError(f"{config.out}: the result is an HDF5 file, a name ending in .h5 was expected")
+    inputs = [path.resolve() for path in (config.keypoints, config.rig)]
+    outputs = [path.resolve() for path in (config.out, record_path(config.out), config.json) if path is not None]
+    for number, path in enumerate(outputs):
+        if path in inputs or path in outputs[:number]:
+            raise PosekitError(f"{path}: would be written over; every output needs a name of its own")
+    if config.min_views < 2:
+        raise PosekitError(f"--min-views: {config.min_views} views cannot place a point, 2 or more were expected")
+    for name, value in (("--threshold-px", config.threshold_px), ("--fps", config.fps)):
+        if value is not None and not 0 < value < math.inf:
+            raise PosekitError(f"{name}: {value:g} is not a positive number")
 
 
 def read_keypoints(path: Path, skeleton: str, fps: float | None) -> "Keypoints2D":

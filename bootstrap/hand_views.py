@@ -75,7 +75,7 @@ def hand_boxes(result: Reconstruction, rig: Rig) -> HandBox:
     The box has the size of a hand at the arm's distance, its centre lies beyond the wrist, its angle is the forearm's. The
     wrist is the view's own detection where that agrees with the triangulated one, since a rig's error would shift the box; else
     it is the triangulated wrist, so that a view whose body detector missed the arm has its box all the same.
-    NaN where wrist or elbow have no 3D point.
+    NaN where wrist or elbow have no 3D point, and where the box's centre lies outside the picture.
     """
     people, detections = result.people, result.detections
     F, P = people.status.shape[:2]
@@ -99,7 +99,10 @@ def hand_boxes(result: Reconstruction, rig: Rig) -> HandBox:
             agrees = people.inliers[:, :, wrist_joint, c, None]
             shift = np.where(agrees, own - wrist_px, 0)
             depth = (wrist @ camera.rotation.T + camera.translation)[..., 2]
-            centre[:, c, hands] = middle_px + shift
+            box_centre = middle_px + shift
+            # A hand outside the picture has no box. NaN compares as outside.
+            in_picture = ((box_centre > -0.5) & (box_centre < np.array(camera.size) - 0.5)).all(axis=-1, keepdims=True)
+            centre[:, c, hands] = np.where(in_picture, box_centre, np.nan)
             side[:, c, hands] = BOX_PER_FOREARM * length * camera.matrix[0, 0] / np.where(depth > 0, depth, np.nan)
             angle[:, c, hands] = direction_angle(wrist_px - elbow_px)
     return HandBox(centre, side, angle, left)

@@ -33,7 +33,7 @@ from posekit.people.reconstruction import (
     Reconstruction,
     ReconstructionSettings,
     hand_thresholds,
-    reconstruct_people,
+    identify_people,
     triangulate_people,
 )
 from posekit.training.augmentation import Augmentation
@@ -147,7 +147,9 @@ def _round_zero(
     progress: Progress,
 ) -> tuple[RoundState, dict[str, Any]]:
     place.mkdir(exist_ok=True)
-    result = reconstruct_people(start.keypoints, rig, reconstruction)
+    everyone = identify_people(start.keypoints, rig, reconstruction.association)
+    people = well_seen_people(everyone, reconstruction.hand_min_views or reconstruction.min_views)
+    result = triangulate_people(people, rig, reconstruction)
     boxes = hand_boxes(result, rig)
     if not boxes.found.any():
         raise PosekitError(
@@ -167,6 +169,20 @@ def _round_zero(
     state.result.people.save(place / "keypoints3d.h5")
     write_json(place / "metrics.json", figures)
     return state, figures
+
+
+def well_seen_people(detections: Keypoints2D, min_views: int) -> Keypoints2D:
+    """Keep the people whom `min_views` cameras see in a tenth of the frames or more.
+
+    Of the others no label can be made and no evidence had; their boxes would only cost time.
+    """
+    seen = np.isfinite(detections.xy).all(axis=-1).any(axis=-1)  # (F, C, P)
+    kept = (seen.sum(axis=1) >= min_views).mean(axis=0) >= 0.1
+    if not kept.any():
+        raise PosekitError(
+            f"{detections.source}: nobody is seen by {min_views} cameras at once in a tenth of the frames"
+        )
+    return replace(detections, xy=detections.xy[:, :, kept], confidence=detections.confidence[:, :, kept])
 
 
 def _evaluate(detections: Keypoints2D, rig: Rig, boxes: HandBox, reconstruction: ReconstructionSettings) -> RoundState:

@@ -24,11 +24,15 @@ from posekit.geometry.projection import (
 Array = NDArray[np.float64]
 
 
-def _frozen(values: ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+def _numbers(values: ArrayLike, what: str) -> Array:
     try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise PosekitError(f"{what}: {values!r} are not numbers") from None
+
+
+def _frozen(values: ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+    array = _numbers(values, what)
     if array.shape != shape:
         raise PosekitError(f"{what}: has shape {array.shape}, {shape} was expected")
     if not np.isfinite(array).all():
@@ -54,10 +58,11 @@ class Camera:
 
     def __post_init__(self) -> None:
         where = f"camera {self.name}"
-        if len(self.size) != 2 or min(self.size) <= 0:
-            raise PosekitError(f"{where}: size: {self.size!r} is not (width, height)")
-        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
-        coefficients = np.atleast_1d(np.asarray(self.distortion, dtype=np.float64)).ravel()
+        size = _frozen(self.size, (2,), f"{where}: size")
+        if min(size) < 1 or (size != np.round(size)).any():
+            raise PosekitError(f"{where}: size: {self.size!r} is not (width, height) in whole pixels")
+        object.__setattr__(self, "size", (int(size[0]), int(size[1])))
+        coefficients = np.ravel(_numbers(self.distortion, f"{where}: distortion"))
         if len(coefficients) not in (0, 4, 5, 8):
             raise PosekitError(f"{where}: distortion: has {len(coefficients)} coefficients, 0, 4, 5 or 8 were expected")
         padded = np.zeros(8)

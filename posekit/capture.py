@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posekit.camera import Rig
 from posekit.errors import PosekitError
-from posekit.io.files import require_folder
+from posekit.io.files import natural_order, require_folder
 from posekit.io.video import VideoReader
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
@@ -30,8 +30,8 @@ class Capture:
         folder = require_folder(folder, "a capture")
         place = folder / "videos" if (folder / "videos").is_dir() else folder
         videos: dict[str, Path] = {}
-        for path in sorted(place.iterdir()):
-            if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith("."):
+        for path in sorted(place.iterdir(), key=lambda path: natural_order(path.name)):
+            if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith(".") or not path.is_file():
                 continue
             if path.stem in videos:
                 raise PosekitError(

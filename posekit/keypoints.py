@@ -51,6 +51,7 @@ class Keypoints2D:
         confidence = np.array(self.confidence, dtype=np.float32)
         frames = np.array(self.frames, dtype=np.int64)
         where = self.source or "2D keypoints"
+        _check_axes(where, self.cameras, frames, self.fps)
         if xy.ndim != 5 or xy.shape[-1] != 2 or confidence.shape != xy.shape[:-1]:
             raise PosekitError(f"{where}: shapes {xy.shape} and {confidence.shape} are not (F,C,P,J,2) and (F,C,P,J)")
         if xy.shape[:2] != (len(frames), len(self.cameras)) or xy.shape[3] != self.skeleton.joint_count:
@@ -58,12 +59,8 @@ class Keypoints2D:
                 f"{where}: an array of {xy.shape} does not hold {len(frames)} frames, {len(self.cameras)} cameras "
                 f"and the {self.skeleton.joint_count} joints of {self.skeleton.name}"
             )
-        if len(set(self.cameras)) != len(self.cameras):
-            raise PosekitError(f"{where}: two cameras have one name: {', '.join(self.cameras)}")
-        if len(np.unique(frames)) != len(frames):
-            raise PosekitError(f"{where}: a frame number stands twice")
         # One rule for "missing", whichever way the maker said it.
-        missing = ~np.isfinite(xy).all(axis=-1) | ~(confidence > 0)
+        missing = ~np.isfinite(xy).all(axis=-1) | ~(confidence > 0) | ~np.isfinite(confidence)
         xy[missing] = np.nan
         confidence[missing] = 0
         for name, array in (("xy", xy), ("confidence", confidence), ("frames", frames)):
@@ -87,7 +84,10 @@ class Keypoints2D:
     def load(cls, path: str | Path) -> "Keypoints2D":
         """Read ``keypoints2d.h5``; raises PosekitError where the file is not one."""
         values, attributes = _load(path, SCHEMA_2D, {"xy": 5, "confidence": 4, "frames": 1})
-        return cls(**values, **attributes)
+        try:
+            return cls(**values, **attributes)
+        except PosekitError as error:
+            raise PosekitError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,7 @@ class Keypoints3D:
             "frames": np.array(self.frames, dtype=np.int64),
         }
         where = self.source or "3D keypoints"
+        _check_axes(where, self.cameras, arrays["frames"], self.fps)
         if arrays["xyz"].ndim != 4:
             raise PosekitError(f"{where}: xyz has shape {arrays['xyz'].shape}, (F,P,J,3) was expected")
         F, P, J, _ = arrays["xyz"].shape
@@ -142,6 +143,7 @@ class Keypoints3D:
         present = np.isfinite(arrays["xyz"]).all(axis=-1)
         if not (present == np.isin(arrays["status"], (PointStatus.OK, PointStatus.FILLED))).all():
             raise PosekitError(f"{where}: a missing point must have a status that says why, and only a missing one")
+        arrays["xyz"][~present] = np.nan
         for name, array in arrays.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -156,51 +158,91 @@ class Keypoints3D:
         """Read ``keypoints3d.h5``; raises PosekitError where the file is not one."""
         dimensions = {"xyz": 4, "covariance": 4, "inliers": 4, "reprojection_px": 4, "status": 3, "frames": 1}
         values, attributes = _load(path, SCHEMA_3D, dimensions)
-        return cls(**values, **attributes)
+        try:
+            return cls(**values, **attributes)
+        except PosekitError as error:
+            raise PosekitError(f"{path}: {error}") from None
+
+
+def _check_axes(where: str, cameras: tuple[str, ...], frames: NDArray[np.int64], fps: float | None) -> None:
+    if len(set(cameras)) != len(cameras):
+        raise PosekitError(f"{where}: two cameras have one name: {', '.join(cameras)}")
+    if frames.ndim != 1 or len(np.unique(frames)) != len(frames):
+        raise PosekitError(f"{where}: frames: a list of numbers was expected, none of them twice")
+    if fps is not None and not 0 < fps < np.inf:
+        raise PosekitError(f"{where}: fps: {fps} frames per second cannot be")
 
 
 def _save(
     path: str | Path, schema: str, datasets: dict[str, NDArray[Any]], keypoints: Keypoints2D | Keypoints3D
 ) -> None:
-    with write_whole(path) as temporary, h5py.File(temporary, "w") as file:
+    # The layout of HDF5 1.10 has checksums, the oldest (h5py's choice) has none. Only texts of variable length still lack them,
+    # and a flipped bit there can keep the HDF5 library busy for ever: all texts here are of fixed length.
+    with write_whole(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
         for name, array in datasets.items():
-            compression = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size else {}
-            file.create_dataset(name, data=array, **compression)
-        file.create_dataset("cameras", data=list(keypoints.cameras), dtype=h5py.string_dtype())
-        file.attrs["schema"] = schema
-        file.attrs["skeleton"] = keypoints.skeleton.name
-        file.attrs["joints"] = list(keypoints.skeleton.joints)
-        file.attrs["units"] = "px" if schema == SCHEMA_2D else "m"
-        file.attrs["source"] = keypoints.source
+            filters: dict[str, Any] = {
+                "compression": "gzip",
+                "compression_opts": 1,
+                "shuffle": True,
+                "fletcher32": True,
+            }
+            file.create_dataset(name, data=array, **(filters if array.size else {}))
+        file.create_dataset("cameras", data=_encode(*keypoints.cameras), fletcher32=len(keypoints.cameras) > 0)
+        file.attrs["schema"] = _encode(schema)[0]
+        file.attrs["skeleton"] = _encode(keypoints.skeleton.name)[0]
+        file.attrs["joints"] = _encode(*keypoints.skeleton.joints)
+        file.attrs["units"] = _encode("px" if schema == SCHEMA_2D else "m")[0]
+        file.attrs["source"] = _encode(keypoints.source)[0]
         if keypoints.fps is not None:
             file.attrs["fps"] = keypoints.fps
+
+
+def _encode(*texts: str) -> NDArray[np.bytes_]:
+    encoded = [text.encode() for text in texts]
+    return np.array(encoded, dtype=h5py.string_dtype(length=max(map(len, encoded), default=0) or 1))
+
+
+def _decode(values: Any) -> tuple[str, ...]:
+    """Texts of fixed length come as bytes; those of variable length, another tool's, as str or bytes."""
+    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in np.atleast_1d(values))
 
 
 def _load(path: str | Path, schema: str, dimensions: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     path = require_file(path, "keypoints")
     try:
         with h5py.File(path, "r") as file:
-            found = file.attrs.get("schema")
+            found = " ".join(_decode(file.attrs.get("schema")))
             if found != schema:
-                raise PosekitError(f"{path}: schema is {found!r}, {schema!r} was expected")
-            values: dict[str, Any] = {}
-            for name, count in dimensions.items():
-                dataset = file.get(name)
-                if not isinstance(dataset, h5py.Dataset) or dataset.ndim != count:
-                    raise PosekitError(f"{path}: has no dataset '{name}' of {count} dimensions")
-                values[name] = dataset[()]
-            cameras = tuple(name.decode() for name in file["cameras"][()])
+                raise PosekitError(f"{path}: schema is '{found}', '{schema}' was expected")
+            values = {name: _read_numbers(path, file, name, count) for name, count in dimensions.items()}
+            cameras = _decode(file["cameras"][()])
             fps = file.attrs.get("fps")
-            joints = tuple(file.attrs["joints"])
-            skeleton = get_skeleton(str(file.attrs["skeleton"]))
-            source = str(file.attrs["source"])
-    except (OSError, KeyError) as error:
+            joints = _decode(file.attrs["joints"])
+            (skeleton_name,) = _decode(file.attrs["skeleton"])
+            (source,) = _decode(file.attrs["source"])
+            attributes = {
+                "cameras": cameras,
+                "fps": None if fps is None else float(fps),
+                "source": source,
+            }
+    # What h5py raises for a damaged file depends on where the damage is.
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise PosekitError(f"{path}: is no keypoint file that can be read ({error})") from None
+    try:
+        skeleton = get_skeleton(skeleton_name)
+    except PosekitError as error:
+        raise PosekitError(f"{path}: {error}") from None
     if joints != skeleton.joints:
         raise PosekitError(f"{path}: its joints are not those of {skeleton.name}")
-    return values, {
-        "cameras": cameras,
-        "skeleton": skeleton,
-        "fps": None if fps is None else float(fps),
-        "source": source,
-    }
+    return values, {**attributes, "skeleton": skeleton}
+
+
+def _read_numbers(path: Path, file: h5py.File, name: str, dimensions: int) -> NDArray[Any]:
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != dimensions or dataset.dtype.kind not in "fiub":
+        raise PosekitError(f"{path}: has no dataset '{name}' of numbers in {dimensions} dimensions")
+    # A file can claim any size without holding it. Deflate makes at most 1032 bytes of one.
+    if dataset.nbytes > 1032 * path.stat().st_size:
+        raise PosekitError(f"{path}: dataset '{name}' claims {dataset.nbytes} bytes, more than the file can hold")
+    values: NDArray[Any] = dataset[()]
+    return values

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,17 @@ class Skeleton:
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
         if len(set(self.joints)) != len(self.joints):
             raise PosekitError(f"skeleton {self.name}: two joints have one name")
+        if any(list(part) != sorted(part) for part in self.parts.values()):
+            raise PosekitError(f"skeleton {self.name}: the joints of a part must ascend")
         if sorted(joint for part in self.parts.values() for joint in part) != list(range(len(self.joints))):
             raise PosekitError(f"skeleton {self.name}: every joint must be in exactly one part")
         for pair in (*self.bones, *self.left_right):
             if not all(0 <= joint < len(self.joints) for joint in pair) or pair[0] == pair[1]:
                 raise PosekitError(f"skeleton {self.name}: {pair} is no pair of joints")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy does not travel to another process by itself.
+        return Skeleton, (self.name, self.joints, self.bones, self.left_right, dict(self.parts))
 
     @property
     def joint_count(self) -> int:
@@ -204,7 +211,9 @@ def with_hands(body: Skeleton) -> Skeleton:
 
 def get_skeleton(name: str) -> Skeleton:
     """Return a skeleton by its name; ``BODY_25B+hands`` is BODY_25B with both hands."""
-    base, _, suffix = name.partition("+")
-    if base in SKELETONS and suffix in ("", "hands") and not (suffix and "hand" in SKELETONS[base].parts):
-        return with_hands(SKELETONS[base]) if suffix else SKELETONS[base]
+    base = name.removesuffix("+hands")
+    if name in SKELETONS:
+        return SKELETONS[name]
+    if base in SKELETONS and "body" in SKELETONS[base].parts:
+        return with_hands(SKELETONS[base])
     raise PosekitError(f"skeleton '{name}' is not known; known are: {', '.join(SKELETONS)} (and BODY_25B+hands)")

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tomli_w
+from scipy.spatial.transform import Rotation
 
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError, PosekitWarning
@@ -35,11 +36,11 @@ def read_aniposelib(path: str | Path) -> Rig:
     path = require_file(path, "cameras")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PosekitError(f"{path}: is no TOML file ({error})") from None
     metadata = tables.get("metadata", {})
     units = metadata.get("units") if isinstance(metadata, dict) else None
-    if units is not None and units not in METRES_PER_UNIT:
+    if units is not None and (not isinstance(units, str) or units not in METRES_PER_UNIT):
         raise PosekitError(f"{path}: [metadata] units: '{units}' is not known; known are: {', '.join(METRES_PER_UNIT)}")
     cameras = []
     for key, table in tables.items():
@@ -75,14 +76,14 @@ def _camera(path: Path, key: str, table: dict[str, Any], metres: float) -> Camer
     }
     try:
         distortion = np.asarray(table.get("distortions", []), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise PosekitError(f"{where}: distortions: {table['distortions']!r} are not numbers") from None
     if distortion.ndim != 1:
         raise PosekitError(f"{where}: distortions: has shape {distortion.shape}, a list of numbers was expected")
     try:
         return Camera(
             name=str(table.get("name", key)),
-            size=(int(values["size"][0]), int(values["size"][1])),
+            size=(values["size"][0], values["size"][1]),
             matrix=values["matrix"],
             distortion=distortion,
             rotation=cv2.Rodrigues(values["rotation"])[0],
@@ -95,7 +96,7 @@ def _camera(path: Path, key: str, table: dict[str, Any], metres: float) -> Camer
 def _numbers(where: str, table: dict[str, Any], field: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.asarray(table[field], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise PosekitError(f"{where}: {field}: {table[field]!r} are not numbers") from None
     if array.shape != shape or not np.isfinite(array).all():
         raise PosekitError(
@@ -115,7 +116,8 @@ def write_aniposelib(path: str | Path, rig: Rig, made_by: str = "") -> None:
             "size": list(camera.size),
             "matrix": camera.matrix.tolist(),
             "distortions": distortion.tolist(),
-            "rotation": cv2.Rodrigues(camera.rotation)[0].ravel().tolist(),
+            # cv2.Rodrigues takes an angle within 1e-5 of 0 or of a half turn for 0 or a half turn.
+            "rotation": Rotation.from_matrix(camera.rotation).as_rotvec().tolist(),
             "translation": camera.translation.tolist(),
         }
     content["metadata"] = {"units": "m", "made_by": made_by or "posekit"}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -38,18 +39,28 @@ def write_whole(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def write_whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it becomes `path`, replacing what was there."""
+    """Yield a temporary folder beside `path`; on success it becomes `path`, replacing what was there.
+
+    The old folder is moved aside, not removed, until the new one stands: a process killed between the two leaves the old one
+    whole, under a hidden name.
+    """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise PosekitError(f"{path}: cannot be written: it is a file, a folder was expected")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    old = temporary.with_name(f"{temporary.name}.old")
     temporary.mkdir()
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(old)
         temporary.rename(path)
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
@@ -72,6 +83,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sort by this to have cam_2 before cam_10."""
+    parts = [part for part in re.split(r"([0-9]+)", name) if part]
+    # The name itself decides between cam_1 and cam_01.
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts], name
 
 
 def require_file(path: str | Path, what: str) -> Path:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from posekit.errors import PosekitError
-from posekit.io.files import require_folder
+from posekit.io.files import natural_order, require_folder
 from posekit.keypoints import Keypoints2D
 from posekit.skeleton import Skeleton, with_hands
 
 _HAND_FIELDS = (("left_hand", "hand_left_keypoints_2d"), ("right_hand", "hand_right_keypoints_2d"))
 
 #: The frame number is the last run of digits before the ending: cam01.0000.json, cam01_000000000000_keypoints.json.
-_FRAME_NUMBER = re.compile(r"(\d+)(?:_keypoints)?\.json$")
+_FRAME_NUMBER = re.compile(r"([0-9]+)(?:_keypoints)?\.json$")
 
 
 def read_openpose_folder(
@@ -36,6 +36,10 @@ def read_openpose_folder(
 
     Raises PosekitError for a damaged file, for a list of the wrong length, and where a camera lacks frames that others have.
     """
+    if set(skeleton.parts) != {"body"}:
+        raise PosekitError(
+            f"skeleton {skeleton.name}: one of a body without hands was expected to read OpenPose JSON by"
+        )
     folder = require_folder(folder, "OpenPose JSON, one folder per camera")
     files = {camera: _frame_files(place) for camera, place in _camera_folders(folder).items()}
     frames = _common_frames(folder, files)
@@ -65,27 +69,25 @@ def _camera_folders(folder: Path) -> dict[str, Path]:
     """Camera name -> its folder, in the order of the names' numbers."""
     places = {}
     for place in folder.iterdir():
-        if place.is_dir() and not place.name.startswith(".") and any(place.glob("*.json")):
+        if place.is_dir() and not place.name.startswith(".") and _json_files(place):
             name = place.name.removesuffix("_json")
             if name in places:
                 raise PosekitError(f"{folder}: {place.name} and {places[name].name} are both of camera '{name}'")
             places[name] = place
     if not places:
         raise PosekitError(f"{folder}: holds no folder with JSON files (<camera>_json/*.json was expected)")
+    return {name: places[name] for name in sorted(places, key=natural_order)}
 
-    def natural(name: str) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
-    return {name: places[name] for name in sorted(places, key=natural)}
+def _json_files(place: Path) -> list[Path]:
+    return sorted(path for path in place.glob("*.json") if not path.name.startswith("."))
 
 
 def _frame_files(place: Path) -> dict[int, Path]:
     files: dict[int, Path] = {}
-    for path in sorted(place.glob("*.json")):
-        if path.name.startswith("."):
-            continue
+    for path in _json_files(place):
         found = _FRAME_NUMBER.search(path.name)
-        if not found:
+        if not found or int(found[1]) >= 2**63:
             raise PosekitError(f"{path}: has no frame number in its name (such as cam01_000000000012_keypoints.json)")
         frame = int(found[1])
         if frame in files:
@@ -124,6 +126,7 @@ def _points(where: str, person: dict[str, Any], field: str, count: int) -> np.nd
         found = len(flat) if isinstance(flat, list) else type(flat).__name__
         raise PosekitError(f"{where}: {field}: {3 * count} numbers were expected for {count} points, found {found}")
     try:
-        return np.array(flat, dtype=np.float32).reshape(-1, 3) if flat else np.zeros((count, 3), dtype=np.float32)
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):  # larger than float32: infinite, and so missing
+            return np.array(flat or [0] * (3 * count), dtype=np.float32).reshape(count, 3)
+    except (TypeError, ValueError, OverflowError):
         raise PosekitError(f"{where}: {field}: holds something that is not a number") from None

@@ -17,6 +17,10 @@ from posekit.skeleton import HAND_FINGERS
 #: A hand's keypoints agree within this share of B, the longer side of the tight box around the hand's keypoints.
 HAND_AGREEMENT = 0.2
 
+#: Within so many sigma of the detections' noise a view agrees. Residuals of a point that was fitted to 4 views have
+#: sqrt(1 - 3/8) sigma per axis, and 2.45 of those hold 95 % of them.
+INLIER_SIGMAS = 1.94
+
 #: A hand whose wrist lies further than this (metres) from the body's wrist is somebody else's, or the other hand.
 MAX_WRIST_GAP = 0.2
 
@@ -54,22 +58,31 @@ def reconstruct_people(
 ) -> Reconstruction:
     """Associate and triangulate everyone; person 0 is the one whom the views saw best.
 
-    The joints of a finger stand or fall together; the rest of the joints stand alone. Raises PosekitError where the rig lacks
-    a camera of the keypoints, where fewer than two cameras have any, and where nothing was detected at all.
+    The joints of a finger stand or fall together; the rest of the joints stand alone. Raises PosekitError as `identify_people`.
     """
     settings = settings or ReconstructionSettings()
+    detections = identify_people(keypoints, rig, settings.association)
+    return triangulate_people(detections, rig.select(keypoints.cameras), settings)
+
+
+def identify_people(keypoints: Keypoints2D, rig: Rig, settings: AssociationSettings | None = None) -> Keypoints2D:
+    """Return the keypoints with person p in slot p of every view and frame.
+
+    Raises PosekitError where the rig lacks a camera of the keypoints, where there are fewer than two cameras, where nothing was
+    detected at all, and where nobody is seen by two cameras at once.
+    """
     rig = rig.select(keypoints.cameras)
     if len(rig) < 2:
         raise PosekitError(f"{keypoints.source}: has one camera ('{rig.names[0]}'); triangulation needs two or more")
     if not np.isfinite(keypoints.xy).any():
         raise PosekitError(f"{keypoints.source}: has no detection in any frame of any camera")
-    detections = take_people(keypoints, associate_people(keypoints, rig, settings.association))
+    detections = take_people(keypoints, associate_people(keypoints, rig, settings))
     if detections.xy.shape[2] == 0:
         raise PosekitError(
             f"{keypoints.source}: nobody is seen by two cameras at once; are the frames synchronized, and is {rig.source} the "
             "rig of this capture?"
         )
-    return triangulate_people(detections, rig, settings)
+    return detections
 
 
 def triangulate_people(detections: Keypoints2D, rig: Rig, settings: ReconstructionSettings) -> Reconstruction:
@@ -143,8 +156,8 @@ def _measure_threshold(detections: Keypoints2D, body: NDArray[np.int64], cameras
 
     Measured, because it is the rig's error as much as the detector's: 2 px in a laboratory, 30 px on a rig that was calibrated
     by hand. Every point's sigma is the root of its squared errors over its degrees of freedom (2 n - 3 for n views), and the
-    median over the points is taken; 2.2 sigma hold 98 % of the residuals of a point that was fitted to 4 views. Points of three
-    views and more, where there are any: two rays nearly always meet, whatever the rig.
+    median over the points is taken. Points of three views and more, where there are any: two rays nearly always meet, whatever
+    the rig.
     """
     xy = detections.xy[..., body, :]
     finite = np.isfinite(xy).all(axis=-1, keepdims=True)
@@ -158,7 +171,7 @@ def _measure_threshold(detections: Keypoints2D, body: NDArray[np.int64], cameras
     if not counted.any():
         return generous
     sigma = float((squares[counted] / (2 * views[counted] - 3)).sqrt().median())
-    return float(np.clip(2.2 * sigma, 2.0, generous))
+    return float(np.clip(INLIER_SIGMAS * sigma, 2.0, generous))
 
 
 def _rig_residual(body_result: Triangulation, threshold: float) -> float:
@@ -178,7 +191,7 @@ def _triangulate(
 ) -> Triangulation:
     """Triangulate groups of joints of equal size for every frame and person: N = F * P * groups, in this order.
 
-    threshold: px, or (F, P, C). The expected noise is what a threshold of 2.2 sigma says.
+    threshold: px, or (F, P, C). The expected noise is what the threshold says.
     """
     joints = np.array(groups)
     F, C, P = detections.confidence.shape[:3]
@@ -192,7 +205,7 @@ def _triangulate(
         cameras,
         torch.from_numpy(np.repeat(limit, K, axis=0)),
         min_views,
-        float(np.median(limit)) / 2.2,
+        float(np.median(limit)) / INLIER_SIGMAS,
     )
 
 

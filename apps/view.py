@@ -1,0 +1,185 @@
+"""``posekit view``: people in 3D in a window, as a picture or a video; or drawn on the videos they were seen in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from posekit.camera import Rig
+    from posekit.keypoints import Keypoints3D
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """See people in 3D: in a window, as a picture or video, or drawn on the videos that they were seen in.
+
+    In the window, space pauses and goes on, and the arrow keys go a frame back or on. Blue is the person's left.
+    """
+
+    keypoints: Annotated[Path, tyro.conf.Positional]
+    """The keypoints3d.h5 to show."""
+    rig: Path | None = None
+    """The cameras to show with it; an overlay needs them."""
+    videos: Path | None = None
+    """Folder of videos, or capture, for the overlay; a video is called as its camera."""
+    png: Path | None = None
+    """Render one frame to this picture (.png, .jpg or .webp) instead of opening a window."""
+    mp4: Path | None = None
+    """Render all frames to this video instead of opening a window."""
+    overlay: Path | None = None
+    """Draw the reprojected people on all views side by side, into this picture (one frame) or video (all frames)."""
+    frame: int | None = None
+    """Frame number of a picture, or where the window starts; the frame that has most points in focus if not given."""
+    span: tuple[int, int] | None = None
+    """First and last frame number of a video; all if not given."""
+    focus: Literal["all", "body", "left_hand", "right_hand"] = "all"
+    """What to look at: all (people and cameras), body, left_hand or right_hand."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels; 1280 720 for the scene and 1920 1080 for the overlay if not given."""
+    up: Literal["z", "y", "x", "-z", "-y", "-x"] = "z"
+    """Axis of the world that points up."""
+
+
+def main(config: ViewConfig) -> None:
+    """Run the command."""
+    from rich.console import Console
+
+    from posekit.calibration.formats import read_rig
+    from posekit.errors import PosekitError
+    from posekit.keypoints import Keypoints3D
+
+    _check_outputs(config)
+    keypoints = Keypoints3D.load(config.keypoints)
+    if not len(keypoints.frames):
+        raise PosekitError(f"{config.keypoints}: holds no frame")
+    rig = read_rig(config.rig) if config.rig else None
+    console = Console(stderr=True)
+    if config.overlay and rig:
+        _write_overlay(config, keypoints, rig, console)
+    if config.png or config.mp4 or not config.overlay:
+        _show_scene(config, keypoints, rig, console)
+
+
+def _check_outputs(config: ViewConfig) -> None:
+    """Say before the work what would go wrong after it."""
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_folder
+
+    if config.overlay and not (config.rig and config.videos):
+        raise PosekitError(f"{config.overlay}: an overlay needs --rig and --videos")
+    kinds = ((config.png, False, "--png"), (config.mp4, True, "--mp4"), (config.overlay, None, "--overlay"))
+    for path, video, option in kinds:
+        if path is None:
+            continue
+        require_folder(path.parent, "the result's place")
+        if video is not None and _is_video(path) != video:
+            raise PosekitError(f"{path}: {option} writes a {'video' if video else 'picture'}, not '{path.suffix}'")
+    if config.size and min(config.size) < 16:
+        raise PosekitError(f"--size {config.size[0]} {config.size[1]}: at least 16 pixels are expected")
+
+
+def _is_video(path: Path) -> bool:
+    """Tell a video's name from a picture's; raises PosekitError where it is neither."""
+    from posekit.errors import PosekitError
+    from posekit.io.video import VIDEO_SUFFIXES
+    from posekit.view.overlay import PICTURE_SUFFIXES
+
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return True
+    if suffix in PICTURE_SUFFIXES:
+        return False
+    known = ", ".join((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES))
+    raise PosekitError(f"{path}: '{path.suffix}' is not known; known are: {known}")
+
+
+def _rows_of_span(config: ViewConfig, keypoints: "Keypoints3D") -> list[int]:
+    """Rows of the video, in the order of their frame numbers."""
+    import numpy as np
+
+    from posekit.errors import PosekitError
+
+    frames = keypoints.frames
+    first, last = config.span or (int(frames.min()), int(frames.max()))
+    rows = [int(row) for row in np.argsort(frames) if first <= frames[row] <= last]
+    if not rows:
+        raise PosekitError(
+            f"{config.keypoints}: has no frame from {first} to {last}; it has {frames.min()} to {frames.max()}"
+        )
+    return rows
+
+
+def _rate(keypoints: "Keypoints3D", rows: list[int]) -> float:
+    """Frames per second of a video of these rows; keypoints without a rate play at 30."""
+    import numpy as np
+
+    step = float(np.median(np.diff(keypoints.frames[rows]))) if len(rows) > 1 else 1.0
+    return (keypoints.fps or 30.0) / step
+
+
+def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None", console: Any) -> None:
+    from posekit.io.video import write_video
+    from posekit.view.overlay import write_picture
+    from posekit.view.scene import Scene, render_frames, show_window
+
+    scene = Scene(keypoints, rig, config.up)
+    size = config.size or (1280, 720)
+    start = scene.fullest_row(config.focus) if config.frame is None else scene.row(config.frame)
+    if config.png:
+        write_picture(config.png, next(render_frames(scene, [start], focus=config.focus, size=size)))
+        console.print(f"{config.png}: frame {keypoints.frames[start]}")
+    if config.mp4:
+        rows = _rows_of_span(config, keypoints)
+        frames = render_frames(scene, rows, focus=config.focus, size=size)
+        write_video(config.mp4, _rate(keypoints, rows), with_progress(frames, len(rows), "rendering", console))
+        console.print(f"{config.mp4}: {len(rows)} frames")
+    if not (config.png or config.mp4):
+        show_window(scene, focus=config.focus, size=size, start=0 if config.frame is None else start)
+
+
+def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", console: Any) -> None:
+    from posekit.capture import Capture
+    from posekit.io.video import write_video
+    from posekit.view.overlay import overlay_frames, write_picture
+    from posekit.view.scene import Scene
+
+    assert config.overlay is not None
+    assert config.videos is not None
+    videos = Capture.open(config.videos).videos
+    video = _is_video(config.overlay)
+    if video:
+        rows = _rows_of_span(config, keypoints)
+    else:
+        scene = Scene(keypoints)
+        rows = [scene.fullest_row(config.focus) if config.frame is None else scene.row(config.frame)]
+    sheets = overlay_frames(keypoints, rig, videos, rows, focus=config.focus, size=config.size or (1920, 1080))
+    if video:
+        write_video(config.overlay, _rate(keypoints, rows), with_progress(sheets, len(rows), "drawing", console))
+        console.print(f"{config.overlay}: {len(rows)} frames")
+    else:
+        write_picture(config.overlay, next(sheets))
+        console.print(f"{config.overlay}: frame {keypoints.frames[rows[0]]}")
+
+
+def with_progress(items: Iterator[Any], total: int, what: str, console: Any) -> Iterator[Any]:
+    """Pass items on while showing how many there were, the rate and the time to go."""
+    import time
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total, rate="")
+        start = time.monotonic()
+        for count, item in enumerate(items, start=1):
+            yield item
+            progress.update(task, completed=count, rate=f"{count / (time.monotonic() - start + 1e-9):.1f} frames/s")

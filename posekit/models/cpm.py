@@ -1,0 +1,132 @@
+"""Convolutional Pose Machines: heatmaps that later stages correct with the maps of the stage before."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from posekit.models.trunks import ResidualTrunk, VggTrunk
+
+
+def _convolution(channels_in: int, channels_out: int, kernel_size: int, batch_norm: bool) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size, padding=kernel_size // 2, bias=not batch_norm)
+    norm: list[nn.Module] = [nn.BatchNorm2d(channels_out)] if batch_norm else []
+    return [convolution, *norm, nn.ReLU(inplace=True)]
+
+
+class ConvolutionalPoseMachine(nn.Module):
+    """A trunk, a first stage of 1x1 convolutions, and stages that see the trunk's features beside the last heatmaps.
+
+    joints: J. stages: at least 1. background: one more map, the last, that is high where no joint is; then M = J + 1, else
+    M = J. first_channels: width of stage 1. stage_convolutions, kernel_size, stage_channels: of each later stage, which ends
+    in a 1x1 convolution of the same width and one of M maps. batch_norm: after every hidden convolution of the stages.
+    distribution_sigma: if None, maps are heights, trained by squared error as in the papers. With a number, every map holds the
+    logits of one distribution over its cells, trained by cross entropy against a Gaussian of so many cells; no background then.
+    The best answer is the same map up to its scale, and it is learnt from fewer pictures.
+
+    Wei, Ramakrishna, Kanade, Sheikh, CVPR 2016; the hand network of Simon, Joo, Matthews, Sheikh, CVPR 2017.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        feature_channels: int,
+        joints: int,
+        stages: int = 6,
+        *,
+        stride: int = 8,
+        background: bool = True,
+        first_channels: int = 512,
+        stage_convolutions: int = 5,
+        kernel_size: int = 7,
+        stage_channels: int = 128,
+        batch_norm: bool = False,
+        distribution_sigma: float | None = None,
+    ) -> None:
+        super().__init__()
+        if distribution_sigma is not None and background:
+            raise ValueError("a distribution over cells has no background map")
+        if stages < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"a pose machine needs stages >= 1 and an odd kernel, not {stages} and {kernel_size}")
+        self.backbone = backbone
+        self.joints = joints
+        self.stride = stride
+        self.background = background
+        self.distribution_sigma = distribution_sigma
+        maps = joints + int(background)
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(
+                    *_convolution(feature_channels, first_channels, 1, batch_norm), nn.Conv2d(first_channels, maps, 1)
+                )
+            ]
+        )
+        for _ in range(stages - 1):
+            layers: list[nn.Module] = []
+            channels = feature_channels + maps
+            for _ in range(stage_convolutions):
+                layers += _convolution(channels, stage_channels, kernel_size, batch_norm)
+                channels = stage_channels
+            layers += _convolution(channels, stage_channels, 1, batch_norm)
+            self.stages.append(nn.Sequential(*layers, nn.Conv2d(stage_channels, maps, 1)))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the heatmaps of every stage, the best last.
+
+        images: (B, 3, H, W), normalised by `normalise_images`. Returns `stages` tensors (B, M, H / stride, W / stride), joints
+        first and in their order, background (if any) last; cell (0, 0) covers the `stride` x `stride` pixels of the corner.
+        """
+        features = self.backbone(images)
+        maps = [self.stages[0](features)]
+        for stage in self.stages[1:]:
+            maps.append(stage(torch.cat([maps[-1], features], dim=1)))
+        return maps
+
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """Return the last stage's maps of the joints as heights: about 1 where a joint surely is, 0 where it is not.
+
+        images: (B, 3, H, W), normalised. Returns (B, J, H / stride, W / stride). A distribution is scaled by 2 pi sigma^2,
+        so that one that is as narrow as its targets has height 1.
+        """
+        maps: Tensor = self(images)[-1][:, : self.joints]
+        if self.distribution_sigma is None:
+            return maps
+        return torch.softmax(maps.flatten(2), dim=-1).view_as(maps) * (2.0 * math.pi * self.distribution_sigma**2)
+
+
+def normalise_images(images: Tensor) -> Tensor:
+    """Bring RGB pictures in [0, 1] to about zero mean and unit spread: (x - 0.5) / 0.25."""
+    return (images - 0.5) * 4.0
+
+
+def in_channels_last(model: ConvolutionalPoseMachine) -> ConvolutionalPoseMachine:
+    """Lay out the model's weights channels last, in place: training is a third faster on processors with AVX-512."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable numbers."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def light_hand_cpm() -> ConvolutionalPoseMachine:
+    """Hand network for 128 px crops: 21 maps of 32 x 32, 2 stages, 1.65 M parameters, 360 M multiplications a crop."""
+    return ConvolutionalPoseMachine(
+        ResidualTrunk((48, 96, 160), (1, 2, 2), 64),
+        feature_channels=64,
+        joints=21,
+        stages=2,
+        stride=ResidualTrunk.stride,
+        background=False,
+        first_channels=64,
+        stage_convolutions=2,
+        kernel_size=5,
+        stage_channels=32,
+        batch_norm=True,
+        distribution_sigma=1.5,
+    )
+
+
+def openpose_hand_cpm() -> ConvolutionalPoseMachine:
+    """The released hand network of Simon et al. 2017: 6 stages on VGG-19, for 368 px crops; 36.8 M parameters, 103 GMAC."""
+    return ConvolutionalPoseMachine(VggTrunk(128), feature_channels=128, joints=21, stages=6, stride=VggTrunk.stride)

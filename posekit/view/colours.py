@@ -1,0 +1,54 @@
+"""One set of colours for scenes and overlays: the person's left is blue, the right is orange, what is neither is yellow."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posekit.skeleton import HAND_FINGERS, Skeleton
+
+# Blue and orange stay apart for every kind of colour blindness (Okabe and Ito's palette), and from skin and floors.
+LEFT = (0, 114, 178)
+RIGHT = (230, 97, 0)
+MIDDLE = (240, 200, 40)
+#: A hand is lighter than its arm, so that a hand before the body can be told from it.
+LEFT_HAND = (86, 180, 233)
+RIGHT_HAND = (255, 176, 90)
+#: Thumb to little finger, for a hand alone, where side says nothing.
+FINGERS = ((204, 51, 63), (237, 161, 37), (88, 170, 76), (52, 138, 201), (150, 86, 178))
+WRIST = (240, 240, 240)
+
+_BODY = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
+_HAND = {"left": LEFT_HAND, "right": RIGHT_HAND, "middle": MIDDLE}
+
+
+def hand_joints(skeleton: Skeleton) -> NDArray[np.bool_]:
+    """Tell which joints belong to a hand, (J,)."""
+    found = np.zeros(skeleton.joint_count, dtype=bool)
+    for name, joints in skeleton.parts.items():
+        if "hand" in name:
+            found[list(joints)] = True
+    return found
+
+
+def joint_colours(skeleton: Skeleton) -> NDArray[np.uint8]:
+    """Colour of every joint, (J, 3) RGB: by side; by finger where the skeleton is one hand."""
+    if tuple(skeleton.parts) == ("hand",):
+        finger_of = {joint: finger for finger, joints in enumerate(HAND_FINGERS) for joint in joints}
+        colours = [FINGERS[finger_of[joint]] if joint in finger_of else WRIST for joint in range(skeleton.joint_count)]
+    else:
+        in_hand = hand_joints(skeleton)
+        colours = [(_HAND if in_hand[joint] else _BODY)[skeleton.side(joint)] for joint in range(skeleton.joint_count)]
+    return np.array(colours, dtype=np.uint8)
+
+
+def bone_colours(skeleton: Skeleton) -> NDArray[np.uint8]:
+    """Colour of every bone, (bones, 3) RGB: that of its far end, or of the sided end where the far one is in the middle."""
+    joints = joint_colours(skeleton)
+    chosen = [
+        parent if skeleton.side(child) == "middle" and skeleton.side(parent) != "middle" else child
+        for parent, child in skeleton.bones
+    ]
+    # A bone across the body, such as hip to hip, belongs to neither side.
+    across = [{skeleton.side(a), skeleton.side(b)} == {"left", "right"} for a, b in skeleton.bones]
+    colours = joints[chosen]
+    colours[across] = MIDDLE
+    return colours

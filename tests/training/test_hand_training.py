@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from posekit.detection.confidence import RAW_HEIGHT
+from posekit.detection.hand_detector import HandDetector
+from posekit.models.cpm import light_hand_cpm
+from posekit.training.hand_training import (
+    HandTrainSettings,
+    fit_detector,
+    measure_detector,
+    normalised_errors,
+    train_hand_detector,
+)
+from posekit.training.loop import TrainSettings
+from posekit.training.samples import LabelledCrops
+
+
+class Fixed(nn.Module):
+    """Stands in for a network: every joint is at the crop's middle, joint j with height (j + 1) / 21."""
+
+    stride = 4
+    joints = 21
+
+    def heatmaps(self, images: Tensor) -> Tensor:
+        maps = torch.zeros(len(images), 21, 32, 32)
+        maps[:, :, 16, 16] = (torch.arange(21) + 1) / 21
+        return maps
+
+
+def crops_with_joints_at(joints: np.ndarray) -> LabelledCrops:
+    count = len(joints)
+    return LabelledCrops(np.zeros((count, 128, 128, 3), np.uint8), joints, np.ones((count, 21)))
+
+
+def test_errors_are_in_units_of_the_longer_side():
+    truth = np.zeros((1, 21, 2))
+    truth[0, :, 0] = np.linspace(10, 60, 21)
+    truth[0, :, 1] = np.linspace(30, 50, 21)
+    truth[0, 5] = np.nan
+    error = normalised_errors(truth + np.array([3.0, 4.0]), truth)
+    assert error[0, 0] == pytest.approx(5 / 50)
+    assert np.isnan(error[0, 5])
+
+
+def test_scores_by_hand():
+    # Joint 0 and 1 set B = 100 px. Of the others 10 lie where the stand-in puts them (65.5), 9 lie 15 px away.
+    joints = np.full((4, 21, 2), 65.5)
+    joints[:, 0], joints[:, 1] = [5.5, 65.5], [105.5, 65.5]
+    joints[:, 12:, 1] += 15
+    scores = measure_detector(HandDetector(Fixed()), crops_with_joints_at(joints))
+    assert scores.pck02 == pytest.approx(19 / 21)
+    assert scores.pck01 == pytest.approx(10 / 21)
+    assert scores.mean_hand_pck02 == 1.0  # all four hands are the same
+    assert scores.joints == 84
+
+
+def test_a_fitted_detector_knows_how_sure_it_is():
+    # The stand-in is right where the joint is in the middle: joint j in (j + 1) / 21 squared of the crops.
+    rng = np.random.default_rng(0)
+    joints = rng.uniform(0, 128, (400, 21, 2))
+    right = rng.random((400, 21)) < ((np.arange(21) + 1) / 21) ** 2
+    far = 65.5 + rng.choice([-1, 1], (400, 21, 2)) * 50.0
+    joints = np.where(right[..., None], 65.5, far)
+    detector = fit_detector(Fixed(), crops_with_joints_at(joints), 128)
+    _, confidence = detector.detect(np.zeros((1, 128, 128, 3), np.uint8))
+    # 16 knots over 21 heights, the flat ends included; 400 crops: standard error 0.025.
+    assert np.abs(confidence[0] - ((np.arange(21) + 1) / 21) ** 2).max() < 0.1
+    scores = measure_detector(detector, crops_with_joints_at(joints))
+    assert scores.calibration_error < 0.04
+    raw = measure_detector(HandDetector(Fixed(), confidence=RAW_HEIGHT), crops_with_joints_at(joints))
+    assert raw.calibration_error > 0.1
+    assert detector.bone_lengths is not None
+
+
+def test_training_goes_on_from_a_detector_and_leaves_it_alone():
+    rng = np.random.default_rng(0)
+    joints = 128 * rng.random((40, 21, 2))
+    held_out = LabelledCrops(rng.integers(0, 255, (40, 128, 128, 3), dtype=np.uint8), joints, np.ones((40, 21)))
+    torch.manual_seed(3)
+    start = HandDetector(light_hand_cpm().eval())
+    before = {name: value.clone() for name, value in start.model.state_dict().items()}
+    # A rate this small changes weights by 1e-9 a step: what comes out must still be the start.
+    settings = HandTrainSettings(
+        TrainSettings(steps=2, learning_rate=1e-9, weight_decay=0), batch_size=2, small_share=0.5
+    )
+    detector, history = train_hand_detector(held_out, held_out, settings, start)
+    assert history[-1]["step"] == 2
+    for name, value in start.model.state_dict().items():
+        assert torch.equal(value, before[name])
+    weight = "backbone.level16.0.0.weight"
+    torch.testing.assert_close(detector.model.state_dict()[weight], before[weight], rtol=0, atol=1e-7)
