@@ -67,10 +67,10 @@ def _hash(path: Path) -> str:
     """SHA-256 of a file; of a folder, of its files' names and contents in the order of their names."""
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                digest.update(str(file.relative_to(path)).encode())
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
+        for below in sorted(path.rglob("*")):
+            if below.is_file():
+                digest.update(str(below.relative_to(path)).encode())
+                digest.update(hashlib.sha256(below.read_bytes()).digest())
     else:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

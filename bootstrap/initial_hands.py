@@ -1,22 +1,17 @@
-"""T0, the first training set of a bootstrap: drawn hands, whose joints are known, and what can be learnt from them alone."""
+"""T0, the first training set of a bootstrap: drawn hands, whose joints are known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from posekit.bootstrap.labels import large_crop_size
 from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands
 from posekit.detection.confidence import fit_confidence
-from posekit.detection.decoding import fit_bone_lengths
 from posekit.detection.hand_detector import HandDetector
 from posekit.metrics import keypoint_errors
-from posekit.models.cpm import light_hand_cpm
 from posekit.people.reconstruction import HAND_AGREEMENT, hand_box_sides
-from posekit.training.augmentation import Augmentation
-from posekit.training.loop import TrainProgress, TrainSettings, train
-from posekit.training.samples import LabelledCrops, augmented_batches
+from posekit.training.samples import LabelledCrops
 
 #: A joint that another finger hides still has its place; it counts less, for nobody can see it.
 HIDDEN_WEIGHT = 0.5
@@ -68,27 +63,3 @@ def calibrate_confidence(detector: HandDetector, heldout: LabelledCrops) -> Hand
     errors = keypoint_errors(xy, heldout.joints - margin)
     correct = errors <= HAND_AGREEMENT * hand_box_sides(heldout.joints)[:, None]
     return replace(detector, confidence=fit_confidence(height.ravel(), correct.ravel()))
-
-
-def train_first_detector(
-    hands: InitialHands,
-    size: int,
-    steps: int,
-    batch_size: int,
-    seed: int,
-    on_progress: Callable[[str, int, int], None] | None = None,
-) -> HandDetector:
-    """Train the light pose machine from nothing on drawn hands alone: a weak detector, soon."""
-    torch.manual_seed(seed)
-    model = light_hand_cpm()
-
-    def report(done: TrainProgress) -> None:
-        if on_progress:
-            on_progress(f"training the first detector, loss {done.loss:.2e}", done.step, steps)
-
-    batches = augmented_batches(hands.training, batch_size, size, seed, Augmentation().scaled(0.5))
-    train(model, batches, TrainSettings(steps=steps, average_decay=0.98, report_every=5), report)
-    model.requires_grad_(False)
-    margin = (hands.training.images.shape[1] - size) // 2
-    lengths = fit_bone_lengths(hands.training.joints - margin, size)
-    return calibrate_confidence(HandDetector(model, size, lengths), hands.heldout)

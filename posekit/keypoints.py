@@ -77,7 +77,7 @@ class Keypoints2D:
 
     def save(self, path: str | Path) -> None:
         """Write ``keypoints2d.h5``, whole or not at all."""
-        datasets = {"xy": self.xy, "confidence": self.confidence, "frames": self.frames}
+        datasets: dict[str, NDArray[Any]] = {"xy": self.xy, "confidence": self.confidence, "frames": self.frames}
         _save(path, SCHEMA_2D, datasets, self)
 
     @classmethod

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from posekit.calibration.formats.aniposelib import read_aniposelib, write_aniposelib
 from posekit.calibration.formats.qualisys import read_qualisys
-
 from posekit.camera import Rig
 from posekit.errors import PosekitError
 from posekit.io.files import require_file

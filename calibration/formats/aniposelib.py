@@ -86,7 +86,7 @@ def _camera(path: Path, key: str, table: dict[str, Any], metres: float) -> Camer
             size=(values["size"][0], values["size"][1]),
             matrix=values["matrix"],
             distortion=distortion,
-            rotation=cv2.Rodrigues(values["rotation"])[0],
+            rotation=np.asarray(cv2.Rodrigues(values["rotation"])[0], dtype=np.float64),
             translation=values["translation"] * metres,
         )
     except PosekitError as error:

@@ -67,7 +67,7 @@ def read_openpose_folder(
 
 def _camera_folders(folder: Path) -> dict[str, Path]:
     """Camera name -> its folder, in the order of the names' numbers."""
-    places = {}
+    places: dict[str, Path] = {}
     for place in folder.iterdir():
         if place.is_dir() and not place.name.startswith(".") and _json_files(place):
             name = place.name.removesuffix("_json")

@@ -186,13 +186,24 @@ def frustum_mesh(camera: Camera, depth: float) -> Mesh:
 
 
 def floor_mesh(points: NDArray[np.float64], height: float, step: float) -> Mesh:
-    """A grid in the plane z = height below points (n, 3), with lines every `step` metres."""
+    """A grid in the plane z = height below points (n, 3), with lines every `step` metres.
+
+    The lines are flat ribbons in pieces of one step: long tubes that pass close by the viewer were seen to keep Mesa's
+    software renderer busy for minutes.
+    """
     low = np.floor(points[:, :2].min(axis=0) / step - 0.5) * step
     high = np.ceil(points[:, :2].max(axis=0) / step + 0.5) * step
-    counts = np.round((high - low) / step).astype(int) + 1
-    x, y = (np.linspace(low[axis], high[axis], counts[axis]) for axis in (0, 1))
-    starts = np.concatenate((np.stack((x, np.full_like(x, low[1])), 1), np.stack((np.full_like(y, low[0]), y), 1)))
-    ends = np.concatenate((np.stack((x, np.full_like(x, high[1])), 1), np.stack((np.full_like(y, high[0]), y), 1)))
-    raised = [np.concatenate((ends_of, np.full((len(ends_of), 1), height)), axis=1) for ends_of in (starts, ends)]
-    colours = np.repeat(np.array([GRID_COLOUR], dtype=np.uint8), len(starts), axis=0)
-    return cylinders(raised[0], raised[1], np.full(len(starts), 0.006 * step), colours)
+    counts = np.round((high - low) / step).astype(int)
+    x, y = (low[axis] + step * np.arange(counts[axis] + 1) for axis in (0, 1))
+    half = 0.006 * step
+    quads = []
+    for across, along, swapped in ((x, y, False), (y, x, True)):
+        line, start = (values.ravel() for values in np.meshgrid(across, along[:-1], indexing="ij"))
+        sides, ends = np.array([-half, half, half, -half]), np.array([0, 0, step, step])
+        corners = np.stack((line[:, None] + sides, start[:, None] + ends, np.full((len(line), 4), height)), axis=-1)
+        quads.append(corners[..., [1, 0, 2]] if swapped else corners)
+    vertices = np.concatenate(quads)
+    # Both windings: a floor can be looked at from below.
+    triangles = np.array([(0, 1, 2), (0, 2, 3), (2, 1, 0), (3, 2, 0)])
+    colours = np.repeat(np.array([GRID_COLOUR], dtype=np.uint8), len(vertices), axis=0)
+    return _instances(vertices, triangles, colours, np.broadcast_to((0.0, 0.0, 1.0), vertices.shape))

@@ -65,8 +65,7 @@ class Scene:
         step = next((step for step in _GRID_STEPS if extent / step <= _GRID_CELLS), extent / _GRID_CELLS)
         # One stray point below the feet must not sink the floor.
         lowest = [frame[:, 2].min() for frame in map(_finite, self.points) if len(frame)]
-        floor = floor_mesh(everything, max(float(np.percentile(lowest, 5)), people[:, 2].min()), step)
-        self.still = merge_meshes((floor, *(frustum_mesh(camera, self._depth) for camera in self.cameras)))
+        self._floor = floor_mesh(everything, max(float(np.percentile(lowest, 5)), people[:, 2].min()), step)
 
     def row(self, frame: int) -> int:
         """Return the row of a frame number."""
@@ -82,6 +81,11 @@ class Scene:
     def fullest_row(self, focus: Focus) -> int:
         """Return the first row in which most points in focus are there."""
         return int(np.isfinite(self._in_focus(focus)[..., 0]).sum(axis=(1, 2)).argmax())
+
+    def still(self, focus: Focus = "all") -> Mesh:
+        """Return what does not move as triangles: the floor and, where all is in focus, the cameras."""
+        frusta = [frustum_mesh(camera, self._depth) for camera in self.cameras] if focus == "all" else []
+        return merge_meshes((self._floor, *frusta))
 
     def mesh(self, row: int, focus: Focus = "all") -> Mesh:
         """Return the people of one row as triangles; a thin body where a hand is in focus, which it would hide."""
@@ -135,7 +139,7 @@ def render_frames(
     if min(size) < 16 or max(size) > 8192:
         raise PosekitError(f"a picture of {size[0]} x {size[1]} pixels cannot be rendered; 16 to 8192 are possible")
     viewpoints = scene.viewpoints(rows, focus, size)
-    with OffscreenScene(size, scene.still) as offscreen:
+    with OffscreenScene(size, scene.still(focus)) as offscreen:
         for row, viewpoint in zip(rows, viewpoints, strict=True):
             image = offscreen.render(scene.mesh(row, focus), viewpoint)
             if focus == "all":
@@ -168,7 +172,7 @@ def show_window(scene: Scene, *, focus: Focus = "all", size: tuple[int, int] = (
     options = visualizer.get_render_option()
     options.light_on = False
     options.background_color = np.ones(3)
-    visualizer.add_geometry(open3d_mesh(open3d, mesh_arrays(scene.still)))
+    visualizer.add_geometry(open3d_mesh(open3d, mesh_arrays(scene.still(focus))))
     visualizer.add_geometry(player.shown)
     control = visualizer.get_view_control()
     parameters = control.convert_to_pinhole_camera_parameters()

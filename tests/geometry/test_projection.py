@@ -170,8 +170,8 @@ def test_nothing_comes_from_beyond_the_fold(distortion, fold):
     farthest = float(distort_normalised(torch.tensor([fold, 0.0], dtype=torch.float64), distortion)[0])
     angle = torch.linspace(0, 2 * torch.pi, 31, dtype=torch.float64)
     ring = torch.stack((angle.cos(), angle.sin()), dim=-1)
-    for share in np.linspace(1.001, 4, 60):
-        assert undistort_normalised(share * farthest * ring, distortion).isnan().all()
+    beyond = torch.linspace(1.001, 4, 60, dtype=torch.float64)[:, None, None] * farthest * ring
+    assert undistort_normalised(beyond, distortion).isnan().all()
     inside = undistort_normalised(0.98 * farthest * ring, distortion)
     assert inside.isfinite().all()
     assert (inside.norm(dim=-1) < fold).all()
