@@ -32,7 +32,7 @@ class BootstrapConfig:
     """Weights to start from (*.safetensors); posekit's own, trained on synthetic hands, if not given."""
     rounds: int = 1
     """How many rounds."""
-    steps: int = 250
+    steps: int = 160
     """Training steps of a round."""
     synthetic_hands: int = 1000
     """Drawn hands that every round's training is mixed with, so that the detector does not forget other hands."""
@@ -195,7 +195,7 @@ def write_pictures(run: Path) -> None:
         crops = load_crops(place)
         count = min(64, len(crops.images))
         chosen = [int(n * len(crops.images) / count) for n in range(count)]
-        sheet = contact_sheet(crops.images[chosen], crops.joints[chosen])
+        sheet = contact_sheet(list(crops.images[chosen]), crops.joints[chosen])
         with write_whole(place.with_name("labels.png")) as temporary:
             cv2.imwrite(str(temporary), sheet[..., ::-1])
 

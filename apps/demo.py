@@ -26,7 +26,7 @@ class DemoConfig:
     """Frames filmed, at 30 per second."""
     rounds: int = 1
     """Rounds of bootstrapping."""
-    steps: int = 160
+    steps: int = 120
     """Training steps of a round."""
     seed: int = 0
     """Seed of everything drawn by chance."""
@@ -72,7 +72,7 @@ def main(config: DemoConfig) -> None:
         "mean_hand_pck": _mean_hand_pck(start, run / f"round_{config.rounds}" / "crops.h5", truth, rig),
         "seconds": time.monotonic() - began,
     }
-    missing = _pictures(config, start, rig)
+    missing = _pictures(config)
     write_json(config.out / _MARK, figures)
     write_record(config.out, "demo", config, [], figures=figures)
     _print(console, figures, config.out)
@@ -160,7 +160,7 @@ def _mean_hand_pck(start: "BootstrapInput", crops_file: Path, truth: "CaptureTru
     return pck(keypoint_errors(placed, true_px), hand_box_sides(true_px), 0.2, truth.visible)
 
 
-def _pictures(config: DemoConfig, start: "BootstrapInput", rig: "Rig") -> list[str]:
+def _pictures(config: DemoConfig) -> list[str]:
     """Draw what was made; return a line for everything that could not be drawn."""
     from posekit.apps.bootstrap import write_pictures
     from posekit.apps.view import ViewConfig
@@ -170,16 +170,14 @@ def _pictures(config: DemoConfig, start: "BootstrapInput", rig: "Rig") -> list[s
     run, last = config.out / "run", config.out / "run" / f"round_{config.rounds}"
     write_pictures(run)
     shutil.copyfile(last / "labels.png", config.out / "labels.png")
-    common = {"rig": config.out / "capture" / "calibration.toml", "videos": config.out / "capture"}
-    middle = config.frames // 2
+    rig_file, middle = config.out / "capture" / "calibration.toml", config.frames // 2
     for number, name in ((0, "before"), (config.rounds, "after")):
-        points = run / f"round_{number}" / "keypoints3d.h5"
-        view(ViewConfig(points, overlay=config.out / f"overlay-{name}.png", frame=middle, **common))
+        points, picture = run / f"round_{number}" / "keypoints3d.h5", config.out / f"overlay-{name}.png"
+        view(ViewConfig(points, rig=rig_file, videos=config.out / "capture", overlay=picture, frame=middle))
     missing = []
     try:
-        view(
-            ViewConfig(last / "keypoints3d.h5", png=config.out / "hand.png", frame=middle, focus="right_hand", **common)
-        )
+        points, picture = last / "keypoints3d.h5", config.out / "hand.png"
+        view(ViewConfig(points, rig=rig_file, png=picture, frame=middle, focus="right_hand"))
     except PosekitError as error:
         missing.append(f"left out: the 3D picture ({error})")
     return missing

@@ -39,6 +39,10 @@ class TrainConfig:
     """End the training after this long, if that comes before the last step."""
     batch_size: int = 24
     """Crops in a batch."""
+    small_size: int = 112
+    """Side in px of the crops of the first part of the training; smaller ones cost less. A multiple of 16."""
+    small_share: float = 0.9
+    """How much of the training that part is."""
     learning_rate: float = 2e-3
     """Highest learning rate of the one-cycle schedule."""
     seed: int = 0
@@ -100,7 +104,10 @@ def main(config: TrainConfig) -> None:
             ),
             batch_size=config.batch_size,
             crop_size=_CROP,
-            seed=config.seed,
+            small_size=config.small_size,
+            small_share=config.small_share,
+            # A run that goes on from another's weights should not see the very same crops again.
+            seed=config.seed if start is None else config.seed + 1,
         )
         detector, history = train_hand_detector(source, fit_on, settings, start, on_progress)
         scores = measure_detector(detector, held_out_hands(config.seed, config.held_out, 1, show))
@@ -144,6 +151,8 @@ def _check(config: TrainConfig) -> None:
         value = getattr(config, name)
         if value is not None and not value >= least:
             raise PosekitError(f"--{name.replace('_', '-')}: found {value}, expected {least} or more")
+    if config.small_size <= 0 or config.small_size % 16:
+        raise PosekitError(f"--small-size: found {config.small_size}, expected a positive multiple of 16")
 
 
 def drawn_hands(folder: Path, count: int, backgrounds: int, seed: int, show: Any) -> "CompositedCrops":
@@ -214,7 +223,7 @@ def _save(config: TrainConfig, detector: "HandDetector", run: dict[str, Any]) ->
         "data": data,
         "seed": config.seed,
         "batch_size": config.batch_size,
-        "start": str(config.start or ""),
+        "start": config.start.name if config.start else "",
         **run,
     }
     save_detector(config.out, detector, "light_hand_cpm", training)

@@ -33,7 +33,8 @@ class HeldOutEvidence:
     def agrees(self) -> NDArray[np.bool_]:
         """Detections within 0.2 B of the reference, (F, C, H, 21)."""
         with np.errstate(invalid="ignore"):
-            return self.error_px <= HAND_AGREEMENT * self.box_px[..., None]
+            close: NDArray[np.bool_] = self.error_px <= HAND_AGREEMENT * self.box_px[..., None]
+        return close
 
     @property
     def detected(self) -> NDArray[np.bool_]:
@@ -42,7 +43,8 @@ class HeldOutEvidence:
         The denominator is the reference's, so that a detector which gives every joint at a low confidence gains nothing by it.
         """
         known = np.isfinite(self.reference_px).all(axis=-1).sum(axis=-1)
-        return (known >= MIN_JOINTS) & (self.agrees.sum(axis=-1) * 2 >= known)
+        found: NDArray[np.bool_] = (known >= MIN_JOINTS) & (self.agrees.sum(axis=-1) * 2 >= known)
+        return found
 
 
 def held_out_evidence(hands: HandDetections, rig: Rig, rig_residual_px: float) -> HeldOutEvidence:
@@ -83,7 +85,7 @@ def _reference_box(reference: NDArray[np.float64]) -> NDArray[np.float64]:
 
     A lone finger's box would be a fraction of B, and 0.2 of it a needle's eye.
     """
-    whole = np.isfinite(reference).all(axis=-1).sum(axis=-1) >= 16
+    whole: NDArray[np.bool_] = np.isfinite(reference).all(axis=-1).sum(axis=-1) >= 16
     side = np.where(whole, hand_box_sides(reference), np.nan)
     typical = np.ma.median(np.ma.masked_invalid(side), axis=0).filled(np.nan)
     anywhere = np.ma.median(np.ma.masked_invalid(side)) if whole.any() else np.nan
@@ -99,7 +101,7 @@ def summarise(evidence: HeldOutEvidence, frames: NDArray[np.bool_] | None = None
     that the other cameras know (a joint without a detection counts as wrong). heldout_joints: how many those are.
     """
     chosen = np.ones(len(evidence.error_px), dtype=np.bool_) if frames is None else frames
-    known = np.isfinite(evidence.reference_px).all(axis=-1)[chosen]
+    known = np.asarray(np.isfinite(evidence.reference_px[chosen]).all(axis=-1))
     error = evidence.error_px[chosen]
     compared = np.isfinite(error)
     return {

@@ -177,13 +177,21 @@ def load_crops(path: str | Path) -> LabelledCrops:
             if file.attrs.get("schema") != SCHEMA:
                 raise PosekitError(f"{path}: schema is {file.attrs.get('schema')!r}, {SCHEMA!r} was expected")
             size = int(file.attrs["size"])
-            images = np.stack([cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1] for jpeg in file["jpeg"][()]])
+            images = np.stack([_decode(jpeg) for jpeg in file["jpeg"][()]])
             joints, weight = file["joints_crop_px"][()], file["weight"][()]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise PosekitError(f"{path}: is no crop file that can be read ({error})") from None
     if images.shape[1:] != (size, size, 3):
         raise PosekitError(f"{path}: crops are {images.shape[1:]}, {size} x {size} was expected")
     return LabelledCrops(np.ascontiguousarray(images), joints, weight)
+
+
+def _decode(jpeg: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Decode to RGB; ValueError for what is no picture."""
+    image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError("a crop is no JPEG")
+    return np.asarray(image[..., ::-1], dtype=np.uint8)
 
 
 def label_figures(labels: HandLabels, result: Reconstruction) -> dict[str, int]:

@@ -58,8 +58,8 @@ class BootstrapSettings:
     heldout_share: float = 0.2
     initial_samples: int = 1000
     initial_share: float = 0.4
-    steps: int = 250
-    batch_size: int = 32
+    steps: int = 160
+    batch_size: int = 24
     learning_rate: float = 7e-4
     seed: int = 0
     selection: SelectionSettings = field(default_factory=SelectionSettings)

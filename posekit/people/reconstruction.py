@@ -38,6 +38,13 @@ class ReconstructionSettings:
     hand_min_views: int | None = None
     association: AssociationSettings = field(default_factory=AssociationSettings)
 
+    def __post_init__(self) -> None:
+        if self.threshold_px is not None and not self.threshold_px > 0:
+            raise PosekitError(f"triangulation: threshold_px {self.threshold_px} is not a positive number of pixels")
+        for views in (self.min_views, self.hand_min_views):
+            if views is not None and views < 2:
+                raise PosekitError(f"triangulation: {views} views cannot place a point, 2 or more were expected")
+
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -119,13 +126,19 @@ def triangulate_people(detections: Keypoints2D, rig: Rig, settings: Reconstructi
     return Reconstruction(people, detections, float(threshold), residual)
 
 
-def hand_thresholds(hand_xy: NDArray[np.float32], rig_residual_px: float) -> NDArray[np.float64]:
+def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float) -> NDArray[np.float64]:
     """Within how many pixels a hand's keypoints agree: 0.2 B, or what the rig can do, whichever is larger.
 
-    hand_xy: (F, C, P, 21, 2). Returns (F, P, C). B is the median over 31 frames around: a single
-    detection may be a small heap.
+    hand_xy: (F, C, P, 21, 2). Returns (F, P, C). B is that of the joints that lie together, and the median over 31 frames
+    around: a single detection may be a small heap, and a stray joint must not widen the threshold that is to reject it.
     """
-    box = hand_box_sides(hand_xy)  # (F, C, P)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN hands stay NaN
+        middle = np.nanmedian(hand_xy, axis=-2, keepdims=True)
+        distance = np.linalg.norm(hand_xy - middle, axis=-1, keepdims=True)
+        # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
+        together = distance <= 5 * np.nanmedian(distance, axis=-2, keepdims=True)
+    box = hand_box_sides(np.where(together, hand_xy, np.nan))  # (F, C, P)
     F = len(box)
     smooth = np.full(box.shape, np.nan)
     with warnings.catch_warnings():
@@ -160,9 +173,9 @@ def _measure_threshold(detections: Keypoints2D, body: NDArray[np.int64], cameras
     the rig.
     """
     xy = detections.xy[..., body, :]
-    finite = np.isfinite(xy).all(axis=-1, keepdims=True)
+    finite = np.asarray(np.isfinite(xy).all(axis=-1, keepdims=True))
     spread = np.where(finite, xy, -np.inf).max(axis=3) - np.where(finite, xy, np.inf).min(axis=3)
-    size = np.linalg.norm(spread[finite.any(axis=(3, 4))], axis=-1)
+    size = np.linalg.norm(spread[finite[..., 0].any(axis=-1)], axis=-1)
     generous = max(AssociationSettings.max_pair_distance * float(np.median(size)), 8.0)
     result = _triangulate(detections, [(int(joint),) for joint in body], cameras, generous, min_views=2)
     views = result.inliers.sum(dim=-1)
@@ -240,11 +253,11 @@ def _reject_stray_hand(result: dict[str, NDArray], detections: Keypoints2D, side
     if wrist_name not in detections.skeleton:
         return
     body_wrist = result["xyz"][:, :, detections.skeleton.index(wrist_name)]
-    # The hand's own wrist may be missing; then its knuckles' mean stands at most 0.1 m further away.
     own_wrist = result["xyz"][:, :, hand[0]]
     with np.errstate(invalid="ignore"):
         far = np.linalg.norm(own_wrist - body_wrist, axis=-1) > MAX_WRIST_GAP
         rest = result["xyz"][:, :, hand[1:]]
+        # Joint by joint as well, for the hand's own wrist may be missing: a fingertip is 0.2 m from the wrist at most.
         far_joint = np.linalg.norm(rest - body_wrist[:, :, None], axis=-1) > MAX_WRIST_GAP + 0.2
     stray = np.concatenate((far[..., None], far_joint | far[..., None]), axis=-1)
     status = result["status"][:, :, hand]
@@ -270,12 +283,11 @@ def _check_scale(people: Keypoints3D, rig: Rig) -> None:
 
 
 def _body_span(xyz: NDArray[np.float64]) -> float:
-    """Median over frames of the largest side of the box around person 0, metres."""
-    person = xyz[:, 0]
-    finite = np.isfinite(person).all(axis=-1, keepdims=True)
-    there = finite.any(axis=(1, 2))
+    """Median over frames and people of the largest side of the box around a person, metres."""
+    finite = np.asarray(np.isfinite(xyz).all(axis=-1))
+    there = finite.any(axis=-1)
     if not there.any():
         return float("nan")
-    low = np.where(finite, person, np.inf).min(axis=1)[there]
-    high = np.where(finite, person, -np.inf).max(axis=1)[there]
+    low = np.where(finite[..., None], xyz, np.inf).min(axis=2)[there]
+    high = np.where(finite[..., None], xyz, -np.inf).max(axis=2)[there]
     return float(np.median((high - low).max(axis=-1)))

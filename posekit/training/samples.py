@@ -117,8 +117,7 @@ def augmented_batches(
 
     Being pure is what makes a resumed training equal to one that was never cut. size: side in px of the augmented crops, at the
     scale of the source. augmentation: the settings, or a function of the part done (strong first, light at the end).
-    small_size: with it, the same crops are shrunk to this many px; a network of plain convolutions learns most at three
-    quarters of the size and a little more than half the cost.
+    small_size: with it, a function of the part done, the same crops are shrunk to this many px, for less work.
     """
 
     def batch(step: int, fraction: float) -> CropBatch:

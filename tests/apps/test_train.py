@@ -41,6 +41,7 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
         (["no/such/folder/x.safetensors"], "no/such/folder"),
         (["x.pt"], ".safetensors"),
         (["x.safetensors", "--steps", "0"], "--steps: found 0"),
+        (["x.safetensors", "--small-size", "100"], "--small-size: found 100"),
         (["x.safetensors", "--start", "none.safetensors"], "none.safetensors"),
     ],
 )
