@@ -134,7 +134,7 @@ def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None",
     if config.mp4:
         rows = _rows_of_span(config, keypoints)
         frames = render_frames(scene, rows, focus=config.focus, size=size)
-        write_video(config.mp4, _rate(keypoints, rows), with_progress(frames, len(rows), "rendering", console))
+        write_video(config.mp4, _rate(keypoints, rows), with_progress(frames, len(rows), "rendering"))
         console.print(f"{config.mp4}: {len(rows)} frames")
     if not (config.png or config.mp4):
         show_window(scene, focus=config.focus, size=size, start=0 if config.frame is None else start)
@@ -157,29 +157,18 @@ def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", con
         rows = [scene.fullest_row(config.focus) if config.frame is None else scene.row(config.frame)]
     sheets = overlay_frames(keypoints, rig, videos, rows, focus=config.focus, size=config.size or (1920, 1080))
     if video:
-        write_video(config.overlay, _rate(keypoints, rows), with_progress(sheets, len(rows), "drawing", console))
+        write_video(config.overlay, _rate(keypoints, rows), with_progress(sheets, len(rows), "drawing"))
         console.print(f"{config.overlay}: {len(rows)} frames")
     else:
         write_picture(config.overlay, next(sheets))
         console.print(f"{config.overlay}: frame {keypoints.frames[rows[0]]}")
 
 
-def with_progress(items: Iterator[Any], total: int, what: str, console: Any) -> Iterator[Any]:
+def with_progress(items: Iterator[Any], total: int, what: str) -> Iterator[Any]:
     """Pass items on while showing how many there were, the rate and the time to go."""
-    import time
+    from posekit.apps.progress import progress_bars
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total, rate="")
-        start = time.monotonic()
+    with progress_bars() as show:
         for count, item in enumerate(items, start=1):
             yield item
-            progress.update(task, completed=count, rate=f"{count / (time.monotonic() - start + 1e-9):.1f} frames/s")
+            show(what, count, total)

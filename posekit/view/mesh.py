@@ -18,7 +18,7 @@ HAND_RADIUS = 0.0038
 BALL = 1.45
 SIDES = 16
 
-GRID_COLOUR = (188, 192, 198)
+GRID_COLOUR = (204, 208, 214)
 CAMERA_COLOUR = (70, 74, 82)
 
 
@@ -39,8 +39,8 @@ class Mesh:
     def shaded_colours(self) -> NDArray[np.float32]:
         """Return the colours with light and shade put in, (V, 3) in 0..1.
 
-        A renderer shows them as they are. Its own light would cost a hundred times as much without a graphics card (45 s
-        a picture instead of 0.5), and change the colours.
+        Renderers show them as they are: the same in a window and without a screen, where a renderer's own light and tone
+        mapping would make orange out of red.
         """
         shade = 1 - _SHADE + _SHADE * (self.normals @ _LIGHT.astype(np.float32))
         shaded: NDArray[np.float32] = (self.colours / np.float32(255) * shade[:, None]).astype(np.float32)
@@ -188,14 +188,13 @@ def frustum_mesh(camera: Camera, depth: float) -> Mesh:
 def floor_mesh(points: NDArray[np.float64], height: float, step: float) -> Mesh:
     """A grid in the plane z = height below points (n, 3), with lines every `step` metres.
 
-    The lines are flat ribbons in pieces of one step: long tubes that pass close by the viewer were seen to keep Mesa's
-    software renderer busy for minutes.
+    The lines are flat ribbons in pieces of one step: a few triangles, which a renderer can leave out one by one.
     """
     low = np.floor(points[:, :2].min(axis=0) / step - 0.5) * step
     high = np.ceil(points[:, :2].max(axis=0) / step + 0.5) * step
     counts = np.round((high - low) / step).astype(int)
     x, y = (low[axis] + step * np.arange(counts[axis] + 1) for axis in (0, 1))
-    half = 0.006 * step
+    half = 0.012 * step
     quads = []
     for across, along, swapped in ((x, y, False), (y, x, True)):
         line, start = (values.ravel() for values in np.meshgrid(across, along[:-1], indexing="ij"))

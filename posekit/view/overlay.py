@@ -141,14 +141,13 @@ def _windows(pixels: NDArray[np.float64], skeleton: Skeleton, focus: str, size: 
     if focus == "all" or (focus == "body" and focus not in skeleton.parts):
         return [_Cell((0, 0), size[::-1], 1.0)] * len(pixels)
     part = skeleton.part("hand" if tuple(skeleton.parts) == ("hand",) else focus)
-    # Only the first person who has the part: a square round two people's hands would show neither.
+    # Only the person of whom there is most: a square round two people's hands would show neither.
+    chosen = pixels[:, int(np.isfinite(pixels[:, :, part, 0]).sum(axis=(0, 2)).argmax())][:, part]
     boxes = np.full((len(pixels), 4), np.nan)
-    for row, people in enumerate(pixels[:, :, part]):
-        for person in people:
-            seen = person[np.isfinite(person).all(axis=-1)]
-            if len(seen) >= len(part) / 2:
-                boxes[row] = [*seen.min(axis=0), *seen.max(axis=0)]
-                break
+    for row, joints in enumerate(chosen):
+        seen = joints[np.isfinite(joints).all(axis=-1)]
+        if len(seen) >= len(part) / 2:
+            boxes[row] = [*seen.min(axis=0), *seen.max(axis=0)]
     rows = np.arange(len(boxes))
     known = np.flatnonzero(np.isfinite(boxes[:, 0]))
     if not len(known):

@@ -103,7 +103,7 @@ class Scene:
             where = f"frame {self.keypoints.frames[rows[0]]}" if len(rows) == 1 else f"these {len(rows)} frames"
             raise PosekitError(f"{self.keypoints.source or 'the 3D keypoints'}: have no point of '{focus}' in {where}")
         if focus in ("left_hand", "right_hand"):
-            return _following(shown, size)
+            return _following(shown, self._wrist(focus)[list(rows)], size)
         towards = three_quarter_view(self.points[list(rows)], self.keypoints.skeleton)
         content = _without_strays(_finite(shown))
         if focus == "all":
@@ -111,13 +111,30 @@ class Scene:
         return [viewpoint_on(content, towards, size)] * len(rows)
 
     def _in_focus(self, focus: Focus) -> NDArray[np.float64]:
-        """Points (F, P, joints in focus, 3)."""
+        """Points (F, P, joints in focus, 3); of a hand, those of the one person of whom there are most (F, 1, 21, 3)."""
         if focus not in get_args(Focus):
             raise PosekitError(f"focus '{focus}' is not known; known are: {', '.join(get_args(Focus))}")
         parts = self.keypoints.skeleton.parts
         if focus == "all" or (focus == "body" and focus not in parts):
             return self.points
-        return self.points[:, :, self.keypoints.skeleton.part("hand" if tuple(parts) == ("hand",) else focus)]
+        points = self.points[:, :, self.keypoints.skeleton.part("hand" if tuple(parts) == ("hand",) else focus)]
+        if focus == "body":
+            return points
+        person = self._person(focus)
+        return points[:, person : person + 1]
+
+    def _person(self, focus: Focus) -> int:
+        """Return the person of whose hand there are most points."""
+        parts = self.keypoints.skeleton.parts
+        hand = self.points[:, :, self.keypoints.skeleton.part("hand" if tuple(parts) == ("hand",) else focus), 0]
+        return int(np.isfinite(hand).sum(axis=(0, 2)).argmax())
+
+    def _wrist(self, focus: Focus) -> NDArray[np.float64]:
+        """Where the body ends that the hand in focus belongs to, (F, 3); NaN for a hand alone."""
+        wrist = focus.replace("hand", "wrist")
+        if wrist not in self.keypoints.skeleton:
+            return np.full((len(self.points), 3), np.nan)
+        return self.points[:, self._person(focus), self.keypoints.skeleton.index(wrist)]
 
     def label(self, image: UInt8[np.ndarray, "H W 3"], viewpoint: Viewpoint) -> None:
         """Write the cameras' names beside them, into the picture."""
@@ -252,22 +269,28 @@ def _without_strays(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return kept
 
 
-def _following(hands: NDArray[np.float64], size: tuple[int, int]) -> list[Viewpoint]:
-    """Viewpoints that go along with the hands (F, P, n, 3), all from one direction and one distance."""
-    centres = np.full((len(hands), 3), np.nan)
-    for row, points in enumerate(map(_finite, hands)):
-        if len(points):
-            centres[row] = points.mean(axis=0)
+def _following(hands: NDArray[np.float64], wrists: NDArray[np.float64], size: tuple[int, int]) -> list[Viewpoint]:
+    """Viewpoints that go along with the hands (F, P, n, 3), all from one direction and one distance.
+
+    wrists: (F, 3), where to look while there is no hand.
+    """
+    centres = wrists.copy()
+    present = np.isfinite(hands).any(axis=(1, 2, 3))
+    for row in np.flatnonzero(present):
+        centres[row] = _finite(hands[row]).mean(axis=0)
     seen = np.flatnonzero(np.isfinite(centres[:, 0]))
     rows = np.arange(len(hands))
     path = np.stack([np.interp(rows, seen, centres[seen, axis]) for axis in range(3)], axis=1)
-    # A quarter of a second at 60 frames/s: the viewer's hand stays calm where the points jitter.
-    width = min(15, len(rows) // 2 * 2 + 1)
+    # Smooth enough that jitter of single frames does not shake the picture, quick enough to follow a gesture.
+    width = min(5, len(rows) // 2 * 2 + 1)
     padded = np.pad(path, ((width // 2, width // 2), (0, 0)), mode="edge")
     path = np.stack([np.convolve(padded[:, axis], np.full(width, 1 / width), "valid") for axis in range(3)], axis=1)
     around = hands - path[:, None, None]
     shapes = around.transpose(1, 0, 2, 3).reshape(-1, *hands.shape[2:])
-    reference = viewpoint_on(_without_strays(_finite(around)), widest_view(shapes), size)
+    # The one hand in ten that is spread widest, or triangulated worst, may leave the picture; the others are seen larger.
+    reach = np.array([np.linalg.norm(_finite(around[row]), axis=1).max() for row in np.flatnonzero(present)])
+    kept = around[present][reach <= np.percentile(reach, 90)]
+    reference = viewpoint_on(_finite(kept), widest_view(shapes), size)
     return [reference.moved(offset) for offset in path]
 
 

@@ -57,7 +57,7 @@ def test_every_stage_returns_maps_at_the_stride(background):
 
 def test_a_later_stage_reads_the_maps_before_it_and_the_features():
     model = ConvolutionalPoseMachine(
-        nn.Identity(), 3, joints=2, stages=2, stride=1, background=False, first_channels=4, stage_channels=4
+        nn.Identity(), 3, joints=2, stages=2, stride=1, background=False, first_channels=16, stage_channels=16
     ).eval()
     images = torch.rand(1, 3, 9, 9)
     first, second = model(images)
