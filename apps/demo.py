@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 #: What tells a folder of an earlier demo from any other folder.
 _MARK = "demo.json"
 
+#: Blue nitrile, sRGB. Of a bare hand the first detector finds 93 % of the joints, and little is left to learn.
+_GLOVE = (0.25, 0.40, 0.75)
+
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Film a synthetic hand, bootstrap the hand detector on it, and measure before and after against the truth."""
+    """Film a synthetic hand in a blue glove, bootstrap the hand detector on it, and measure against the truth."""
 
     out: Path = Path("demo-out")
     """Folder for everything the demo makes; that of an earlier demo is replaced."""
@@ -54,11 +57,11 @@ def main(config: DemoConfig) -> None:
     settings = BootstrapSettings(rounds=config.rounds, steps=config.steps, seed=config.seed, initial_samples=400)
     with progress_bars() as show:
         show("filming a synthetic hand", 0, 1)
-        filmed = CaptureSettings(seed=config.seed, cameras=config.cameras, frames=config.frames)
+        filmed = CaptureSettings(seed=config.seed, cameras=config.cameras, frames=config.frames, glove=_GLOVE)
         # The truth lies outside the capture's folder: nothing that the rounds read leads to it.
         truth = render_capture(capture, filmed, config.out / "truth.h5")
         show("filming a synthetic hand", 1, 1)
-        # The detector that comes with posekit: it never saw this hand, these cameras or these rooms.
+        # The detector that comes with posekit: it never saw this hand, these cameras or these rooms, nor any glove.
         detector = load_detector()
         start = prepare_capture(capture, capture / "calibration.toml", capture / "keypoints2d.h5", "BODY_25B", detector)
         run = config.out / "run"

@@ -43,7 +43,8 @@ class CaptureSettings:
 
     cameras: how many, on an arc of arc_degrees, between the two distances (metres) from the hand. hand_px: the hand's
     length in the middle of an average view. distortion: lenses with k1 and k2, or none. detection_noise_px,
-    detection_missing, detection_gross: standard deviation and shares of faults of the simulated body detections.
+    detection_missing, detection_gross: standard deviation and shares of faults of the simulated body detections. glove: sRGB
+    colour (0 to 1) of a thin glove, which no drawn hand that detectors are trained on wears; None is a bare hand.
     """
 
     seed: int = 0
@@ -59,6 +60,7 @@ class CaptureSettings:
     detection_noise_px: float = 3.0
     detection_missing: float = 0.03
     detection_gross: float = 0.02
+    glove: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,7 @@ def render_capture(folder: str | Path, settings: CaptureSettings, truth_path: st
     rig = sample_rig(rng, settings)
     shape = sample_shapes(rng, 1)
     hands = sample_hand_motion(rng, shape, settings)
-    looks = sample_capture_looks(rng)
+    looks = sample_capture_looks(rng, settings.glove)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     seen = []
     for camera in rig.cameras:
@@ -214,12 +216,15 @@ def _euler(about_x: float, about_y: float, about_z: float) -> NDArray[np.float64
     return np.asarray(turns[0] @ turns[1] @ turns[2])
 
 
-def sample_capture_looks(rng: np.random.Generator) -> HandLooks:
-    """Looks (one hand's) outside what training draws: olive and ruddy undertones, broad checks on the sleeve."""
+def sample_capture_looks(rng: np.random.Generator, glove: tuple[float, float, float] | None = None) -> HandLooks:
+    """Looks (one hand's) outside what training draws: olive and ruddy undertones, or a glove; broad checks on the sleeve."""
     looks = sample_looks(rng, 1)
     tone = np.array([0.80, 0.60, 0.46]) * rng.uniform(0.45, 1.12) * (1 + rng.uniform(-0.06, 0.06, 3))
     skin = linear_from_srgb(tone)
     palm = linear_from_srgb(0.7 * tone + 0.3 * np.array([0.85, 0.66, 0.58]) * tone.mean() / 0.62)
+    nail = palm * 1.15
+    if glove is not None:
+        skin = palm = nail = linear_from_srgb(np.array(glove))
     sleeve = linear_from_srgb(rng.uniform(0.1, 0.8, 3))
 
     def row(values: NDArray[np.float64] | list[float]) -> Tensor:
@@ -229,7 +234,7 @@ def sample_capture_looks(rng: np.random.Generator) -> HandLooks:
         looks,
         skin=row(skin),
         palm=row(palm),
-        nail=row(palm * 1.15),
+        nail=row(nail),
         sleeve=row(sleeve),
         sleeve_start=torch.tensor([float(rng.uniform(0.03, 0.10))]),
         sleeve_pattern=row([rng.uniform(0.035, 0.07), 0.35, 0.0]),

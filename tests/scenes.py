@@ -12,7 +12,7 @@ from posekit.skeleton import BODY_25B, Skeleton, with_hands
 
 PERSON = with_hands(BODY_25B)
 
-# Half of a standing person, metres: x to the person's left, y forward, z up. The other half is its mirror image.
+# Half of a standing person, metres: x away from the middle, y forward, z up. Who looks along y has the right on the side of +x.
 _MIDDLE = {"nose": (0, 0.12, 1.60), "neck": (0, 0, 1.47), "head_top": (0, 0.02, 1.78)}
 _LEFT = {
     "eye": (0.03, 0.10, 1.65),
@@ -64,9 +64,9 @@ def standing_person() -> NDArray[np.float64]:
     """Return the joints of `PERSON`, (67, 3) metres, at the origin."""
     joints = dict(_MIDDLE)
     for name, (x, y, z) in _LEFT.items():
-        joints[f"left_{name}"] = (x, y, z)
-        joints[f"right_{name}"] = (-x, y, z)
-    for side, sign in (("left", 1), ("right", -1)):
+        joints[f"left_{name}"] = (-x, y, z)
+        joints[f"right_{name}"] = (x, y, z)
+    for side, sign in (("left", -1), ("right", 1)):
         wrist = np.array(joints[f"{side}_wrist"])
         joints[f"{side}_hand_wrist"] = tuple(wrist)
         for number, finger in enumerate(("thumb", "index", "middle", "ring", "little")):

@@ -28,7 +28,12 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
+        # Some writers make files that only their owner may read; this one gets the mode that any new file has here.
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        temporary.unlink()
         yield temporary
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             # Without this a power cut may leave the new name on an empty file.
             os.fsync(file.fileno())

@@ -21,7 +21,7 @@ from posekit.geometry.triangulation import triangulate_robust
 from posekit.keypoints import Keypoints2D
 
 #: Fewer joints in common say nothing about two detections being one person.
-MIN_COMMON_JOINTS = 3
+MIN_COMMON_JOINTS = 2
 
 #: Frames compared at once: 31 cameras with 10 slots each are 25 MB of similarities.
 CHUNK_FRAMES = 32

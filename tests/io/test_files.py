@@ -39,6 +39,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, error, written):
     assert listing(tmp_path) == ["a.h5"]
 
 
+def test_a_file_has_the_mode_of_any_new_file(tmp_path):
+    (tmp_path / "new").touch()
+    with write_whole(tmp_path / "a.h5") as temporary:
+        temporary.write_text("secret")
+        temporary.chmod(0o600)
+    assert (tmp_path / "a.h5").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_a_writer_that_writes_nothing_is_a_fault_and_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.h5"
     path.write_text("old")

@@ -10,8 +10,6 @@ from posekit.io.trc import marker_name, read_trc, write_trc
 from posekit.keypoints import Keypoints3D, PointStatus
 from posekit.skeleton import BODY_25, BODY_25B, with_hands
 
-PEER_FOLDER = Path(__file__).parents[2].parent / "shared/data/pose2sim_balancing/peer_3d"
-
 
 def people_in_3d(frames: tuple[int, ...] = (0, 1, 2), fps: float | None = 60.0) -> Keypoints3D:
     xyz = np.random.default_rng(0).normal(size=(len(frames), 2, 25, 3))
@@ -86,9 +84,8 @@ def test_markers_are_called_as_pose2sim_calls_them() -> None:
     assert marker_name("left_hand_wrist") == "LHandWrist"
 
 
-@pytest.mark.skipif(not PEER_FOLDER.is_dir(), reason="shared/data is absent")
-def test_pose2sims_own_files_are_read_and_written_back(tmp_path: Path) -> None:
-    markers = read_trc(PEER_FOLDER / "balancing_raw_0-100.trc")
+def test_pose2sims_own_files_are_read(shared_data: Path) -> None:
+    markers = read_trc(shared_data / "pose2sim_balancing/peer_3d/balancing_raw_0-100.trc")
     assert markers.xyz.shape == (100, 21, 3)
     assert markers.rate == 60
     # A standing man: his head above his hips, above his knees, above his heels, in metres and along Z.
