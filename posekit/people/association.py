@@ -20,8 +20,13 @@ from posekit.errors import PosekitError
 from posekit.geometry.triangulation import triangulate_robust
 from posekit.keypoints import Keypoints2D
 
-#: Fewer joints in common say nothing about two detections being one person.
+#: Fewer joints in common say nothing about two detections being one person: one pair of rays may meet by chance. Two are
+#: enough for an arm of which the views see wrist and elbow; as similarities are sums, they are joined after everyone else.
 MIN_COMMON_JOINTS = 2
+
+#: What is seen of a person counts as at least this large (px): the box round a forearm says little of how far the rays of a
+#: detector and a rig that err by some pixels may miss each other.
+MIN_EXTENT_PX = 130.0
 
 #: Frames compared at once: 31 cameras with 10 slots each are 25 MB of similarities.
 CHUNK_FRAMES = 32
@@ -112,7 +117,7 @@ def _pair_similarity(xy: Tensor, confidence: Tensor, cameras: CameraBatch, limit
     directions = torch.nn.functional.normalize(directions, dim=-1)
     low = torch.where(seen[..., None], xy, torch.inf).amin(dim=3)
     high = torch.where(seen[..., None], xy, -torch.inf).amax(dim=3)
-    size = (high - low).norm(dim=-1)  # (F, C, P) px
+    size = (high - low).norm(dim=-1).clamp(min=MIN_EXTENT_PX)  # (F, C, P) px
     similarity = torch.zeros((F, C, P, C, P), dtype=xy.dtype)
     centres, focal = cameras.centres_world, cameras.matrix[:, 0, 0]
     for a, b in itertools.combinations(range(C), 2):
@@ -220,7 +225,8 @@ def _triangulate_groups(
     chosen_confidence = confidence[frames, torch.arange(C), slots.clamp(min=0)] * (slots >= 0)[..., None]
     seen = (chosen_confidence > 0)[..., None]
     size = torch.where(seen, chosen_xy, -torch.inf).amax(dim=2) - torch.where(seen, chosen_xy, torch.inf).amin(dim=2)
-    threshold = (size.norm(dim=-1) * settings.max_pair_distance).nan_to_num(nan=1.0, posinf=1.0)  # (M, C)
+    extent = size.norm(dim=-1).clamp(min=MIN_EXTENT_PX)
+    threshold = (extent * settings.max_pair_distance).nan_to_num(nan=1.0, posinf=1.0)  # (M, C)
     result = triangulate_robust(
         chosen_xy.transpose(1, 2).reshape(M * J, 1, C, 2),
         chosen_confidence.transpose(1, 2).reshape(M * J, 1, C),

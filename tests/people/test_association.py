@@ -46,6 +46,17 @@ def test_one_person_is_one_person():
     assert np.array_equal(associate_people(scene.keypoints, scene.rig), everyone(scene))
 
 
+def test_two_people_of_whom_only_a_forearm_is_seen_are_themselves():
+    people = [walk(10, (-0.8, 0), (-0.6, 0)), walk(10, (0.8, 0), (0.6, 0))]
+    scene = observe(ring_rig(5), people, noise_px=2.0)
+    seen = np.isin(np.arange(PERSON.joint_count), PERSON.indices(("left_elbow", "left_wrist")))
+    forearms = hide(scene.keypoints, ~seen)
+    assert np.array_equal(associate_people(forearms, scene.rig), everyone(scene))
+    # One joint in common is too little to go by.
+    wrists = hide(forearms, np.arange(PERSON.joint_count) == PERSON.index("left_elbow"))
+    assert associate_people(wrists, scene.rig).shape[2] == 0
+
+
 @pytest.mark.parametrize("cameras", [3, 5, 8])
 def test_two_people_who_cross_stay_themselves(cameras):
     scene = crossing(cameras)
