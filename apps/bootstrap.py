@@ -72,7 +72,7 @@ def main(config: BootstrapConfig) -> None:
     write_record(config.out, "bootstrap", config, inputs, figures=figures)
     if config.json:
         write_json(config.json, figures)
-    print_figures(Console(), figures, config.out)
+    print_figures(Console(markup=False, highlight=False), figures, config.out)
 
 
 def _keypoints_path(config: BootstrapConfig) -> Path:

@@ -31,6 +31,7 @@ class ExportConfig:
 
 def main(config: ExportConfig) -> None:
     """Run the command."""
+    import math
     from dataclasses import replace
 
     from rich.console import Console
@@ -45,10 +46,14 @@ def main(config: ExportConfig) -> None:
     require_folder(config.out.parent, "the result's place")
     keypoints = Keypoints3D.load(config.keypoints)
     if config.fps is not None:
+        if not 0 < config.fps < math.inf:
+            raise PosekitError(f"--fps: {config.fps:g} is not a positive number")
         keypoints = replace(keypoints, fps=config.fps)
+    if keypoints.fps is None and config.out.suffix.lower() == ".trc":
+        raise PosekitError(f"{config.keypoints}: names no frame rate, which TRC needs; give it with --fps")
     files = _files(config, keypoints)
     _write_all(files, keypoints, config.up)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, highlight=False)
     for person, path in files.items():
         console.print(f"{path}: person {person}, {len(keypoints.frames)} frames")
 

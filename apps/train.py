@@ -125,7 +125,7 @@ def main(config: TrainConfig) -> None:
         },
     )
     _write_card(config, last, scores)
-    Console().print(
+    Console(markup=False, highlight=False).print(
         f"{config.out}: PCK@0.2B {scores.pck02:.3f}, @0.1B {scores.pck01:.3f} on {scores.joints} joints of drawn hands never "
         f"seen (a constant mean hand: {scores.mean_hand_pck02:.3f}), confidence off by {scores.calibration_error:.3f}"
     )

@@ -24,7 +24,7 @@ class TriangulateConfig:
     skeleton: str = "BODY_25"
     """Order of the body's joints in OpenPose JSON, which does not say it itself: BODY_25 or BODY_25B."""
     fps: float | None = None
-    """Frames per second, where the keypoints do not say it (JSON does not)."""
+    """Frames per second. JSON does not say it: the videos beside the folder (<folder>/../videos) do, if there are any."""
     threshold_px: float | None = None
     """How far a body detection may lie from its reprojection and still agree; measured on the capture if not given."""
     min_views: int = 2
@@ -48,7 +48,7 @@ def main(config: TriangulateConfig) -> None:
 
     _check(config)
     rig = read_rig(config.rig)
-    keypoints = read_keypoints(config.keypoints, config.skeleton, config.fps)
+    keypoints = read_keypoints(config.keypoints, config.skeleton, config.fps or _rate_of_videos(config.keypoints))
     counted = _counted_joints(keypoints, config.joints)
     start = time.perf_counter()
     result = reconstruct_people(keypoints, rig, ReconstructionSettings(config.threshold_px, config.min_views))
@@ -58,7 +58,7 @@ def main(config: TriangulateConfig) -> None:
     write_record(config.out, "triangulate", config, [config.keypoints, config.rig], figures=figures)
     if config.json:
         write_json(config.json, figures)
-    print_figures(Console(), figures)
+    print_figures(Console(markup=False, highlight=False), figures)
 
 
 def _check(config: TriangulateConfig) -> None:
@@ -103,6 +103,20 @@ def read_keypoints(path: Path, skeleton: str, fps: float | None) -> "Keypoints2D
         return read_openpose_folder(path, get_skeleton(skeleton), fps)
     keypoints = Keypoints2D.load(path)
     return replace(keypoints, fps=fps) if fps else keypoints
+
+
+def _rate_of_videos(keypoints: Path) -> float | None:
+    """Frames per second of the first video of the capture that a folder of JSON is part of; None where there is none."""
+    from contextlib import suppress
+
+    from posekit.errors import PosekitError
+    from posekit.io.video import VideoReader
+
+    if keypoints.is_dir():
+        for video in sorted((keypoints.resolve().parent / "videos").glob("*.*")):
+            with suppress(PosekitError):
+                return VideoReader(video).fps
+    return None
 
 
 def _counted_joints(keypoints: "Keypoints2D", names: tuple[str, ...]) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def main(config: ViewConfig) -> None:
     if not len(keypoints.frames):
         raise PosekitError(f"{config.keypoints}: holds no frame")
     rig = read_rig(config.rig) if config.rig else None
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, highlight=False)
     if config.overlay and rig:
         _write_overlay(config, keypoints, rig, console)
     if config.png or config.mp4 or not config.overlay:

@@ -165,7 +165,8 @@ def sample_rig(rng: np.random.Generator, settings: CaptureSettings) -> Rig:
         distance = rng.uniform(*settings.distance)
         elevation = rng.uniform(-0.15, 0.6)
         away = [np.cos(elevation) * np.cos(bearing), np.cos(elevation) * np.sin(bearing), np.sin(elevation)]
-        rotation, translation = look_at(distance * np.array(away), rng.normal(0, 0.015, 3))
+        # A little below the hand: the forearm hangs down from it, and whoever looks for a hand needs its elbow.
+        rotation, translation = look_at(distance * np.array(away), rng.normal(0, 0.015, 3) - (0, 0, 0.06))
         roll = rng.normal(0, 0.04)
         turn = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
         # 0.18 m of hand at the mean distance fill hand_px.

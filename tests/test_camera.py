@@ -7,7 +7,7 @@ import torch
 
 from posekit.camera import Camera, CameraBatch, Rig
 from posekit.errors import PosekitError, PosekitWarning
-from tests.scenes import LENS, looking_camera, ring_rig
+from scenes import LENS, looking_camera, ring_rig
 
 MATRIX = np.array([[900.0, 0, 640], [0, 910, 480], [0, 0, 1]])
 

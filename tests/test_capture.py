@@ -8,7 +8,7 @@ from posekit.camera import Rig
 from posekit.capture import Capture
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.video import write_video
-from tests.scenes import looking_camera
+from scenes import looking_camera
 
 
 def film(path: Path, frames: int = 3, fps: float = 30, size: tuple[int, int] = (64, 48)) -> None:

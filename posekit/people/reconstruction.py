@@ -283,9 +283,9 @@ def _check_scale(people: Keypoints3D, rig: Rig) -> None:
 
 
 def _body_span(xyz: NDArray[np.float64]) -> float:
-    """Median over frames and people of the largest side of the box around a person, metres."""
+    """Median over frames and people (of two joints or more) of the largest side of the box around a person, metres."""
     finite = np.asarray(np.isfinite(xyz).all(axis=-1))
-    there = finite.any(axis=-1)
+    there = finite.sum(axis=-1) >= 2
     if not there.any():
         return float("nan")
     low = np.where(finite[..., None], xyz, np.inf).min(axis=2)[there]

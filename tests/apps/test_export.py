@@ -88,8 +88,8 @@ def test_csv_has_aniposes_columns(tmp_path, export):
         (people(1), ("a.c3d",), r"'\.c3d' is no format that can be written"),
         (people(1), ("no/a.trc",), "no such folder"),
         (people(2), ("a.trc", "--person", "2"), "has no person 2; it has 2"),
-        (people(1, fps=None), ("a.trc",), "frame rate"),
-        (people(2, fps=None), ("a.trc",), "frame rate"),
+        (people(2, fps=None), ("a.trc",), r"in\.h5: names no frame rate, which TRC needs; give it with --fps"),
+        (people(1), ("a.trc", "--fps", "-1"), "--fps: -1 is not a positive number"),
         (people(1, absent=(0,)), ("a.trc",), "holds not one 3D point"),
     ],
 )

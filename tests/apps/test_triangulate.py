@@ -11,9 +11,10 @@ from posekit.apps.main import main
 from posekit.calibration.formats import write_aniposelib
 from posekit.camera import Camera, Rig
 from posekit.io.trc import marker_name
+from posekit.io.video import write_video
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.skeleton import BODY_25B
-from tests.scenes import PERSON, Scene, observe, ring_rig, walk
+from scenes import PERSON, Scene, observe, ring_rig, walk
 
 BODY = PERSON.part("body")
 
@@ -127,6 +128,7 @@ def test_openpose_folders_give_what_the_same_keypoints_give(tmp_path, inputs, sc
     write_json(tmp_path / "shuffled", body, np.random.default_rng(0))
     assert triangulate(tmp_path / "body.h5", rig, out / "a.h5") == 0
     expected = Keypoints3D.load(out / "a.h5")
+    assert expected.fps == scene.keypoints.fps
     for folder in ("json", "shuffled"):
         # Each replaces the result before it.
         assert triangulate(tmp_path / folder, rig, out / "a.h5", "--skeleton", "BODY_25B") == 0
@@ -137,6 +139,13 @@ def test_openpose_folders_give_what_the_same_keypoints_give(tmp_path, inputs, sc
         # JSON spells every digit of a float32.
         assert np.array_equal(found.xyz, expected.xyz, equal_nan=True)
         assert np.array_equal(found.inliers, expected.inliers)
+    # JSON says nothing of its rate: the capture's videos do, or the person.
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "cam_1.mp4", 50, [np.zeros((16, 16, 3), np.uint8)] * 2)
+    (tmp_path / "videos" / "audio.txt").write_text("no video")
+    for more, fps in (((), 50), (("--fps", "25"), 25)):
+        assert triangulate(tmp_path / "json", rig, out / "a.h5", "--skeleton", "BODY_25B", *more) == 0
+        assert Keypoints3D.load(out / "a.h5").fps == fps
 
 
 def cut(path: Path) -> Path:

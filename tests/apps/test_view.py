@@ -9,7 +9,7 @@ from posekit.apps.main import main
 from posekit.calibration.formats import write_aniposelib
 from posekit.io.video import VideoReader, write_video
 from posekit.keypoints import Keypoints3D, PointStatus
-from tests.scenes import PERSON, ring_rig, walk
+from scenes import PERSON, ring_rig, walk
 
 
 @pytest.fixture(scope="module")

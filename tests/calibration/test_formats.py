@@ -12,7 +12,7 @@ from posekit.calibration.formats import read_rig, write_aniposelib
 from posekit.calibration.formats.qualisys import read_qualisys
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError, PosekitWarning
-from tests.scenes import LENS, ring_rig
+from scenes import LENS, ring_rig
 
 TABLE = {
     "name": "left",

@@ -11,7 +11,7 @@ from posekit.errors import PosekitError
 from posekit.geometry import triangulation
 from posekit.geometry.triangulation import Triangulation, triangulate_robust
 from posekit.keypoints import PointStatus
-from tests.scenes import looking_camera, ring_rig
+from scenes import looking_camera, ring_rig
 
 NAN = float("nan")
 # Up, nowhere and down in three views (3, 2): 80 px are 35 cm at 4.5 m.

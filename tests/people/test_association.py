@@ -9,7 +9,7 @@ from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D
 from posekit.people.association import AssociationSettings, associate_people, take_people
 from posekit.skeleton import BODY_25B, HAND_21
-from tests.scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
+from scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
 
 BODY = PERSON.part("body")
 

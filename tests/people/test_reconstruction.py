@@ -17,7 +17,7 @@ from posekit.people.reconstruction import (
     triangulate_people,
 )
 from posekit.skeleton import BODY_25B, HAND_21
-from tests.scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
+from scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
 
 BODY = PERSON.part("body")
 LEFT_HAND = PERSON.part("left_hand")
@@ -224,6 +224,15 @@ def test_a_rig_in_feet_is_suspected():
     scene = alone(noise_px=1.0)
     with pytest.warns(PosekitWarning, match=r"rig\.toml: people come out 5\.\d m across"):
         reconstruct_people(scene.keypoints, scaled(scene.rig, 3.28))
+
+
+def test_a_single_joint_says_nothing_of_the_units():
+    scene = alone(noise_px=1.0)
+    nose = PERSON.index("nose")
+    xy = np.full_like(scene.keypoints.xy, np.nan)
+    xy[..., nose, :] = scene.keypoints.xy[..., nose, :]
+    people = triangulate_people(replace(scene.keypoints, xy=xy), scene.rig, ReconstructionSettings()).people
+    assert (people.status[..., nose] == PointStatus.OK).all()
 
 
 def nothing(F: int, C: int, P: int) -> tuple[np.ndarray, np.ndarray]:

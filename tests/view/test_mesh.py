@@ -13,7 +13,7 @@ from posekit.view.mesh import (
     skeleton_mesh,
     spheres,
 )
-from tests.scenes import PERSON, looking_camera, standing_person
+from scenes import PERSON, looking_camera, standing_person
 
 GREY = np.array([[90, 90, 90]], dtype=np.uint8)
 

@@ -12,7 +12,7 @@ from posekit.skeleton import HAND_21
 from posekit.view.colours import FINGERS, LEFT, LEFT_HAND, RIGHT
 from posekit.view.contact_sheet import contact_sheet
 from posekit.view.overlay import draw_skeleton, overlay_frames, tile, write_picture
-from tests.scenes import PERSON, ring_rig, walk
+from scenes import PERSON, ring_rig, walk
 
 GREY = 120
 

@@ -8,7 +8,7 @@ from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints3D, PointStatus
 from posekit.view.mesh import camera_corners
 from posekit.view.scene import Scene, show_window
-from tests.scenes import PERSON, looking_camera, ring_rig, standing_person, walk
+from scenes import PERSON, looking_camera, ring_rig, standing_person, walk
 
 
 def people_in_3d(xyz: np.ndarray, cameras: int = 3) -> Keypoints3D:

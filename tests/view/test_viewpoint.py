@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from posekit.view.viewpoint import MARGIN, front_of, three_quarter_view, viewpoint_on, widest_view
-from tests.scenes import PERSON, standing_person, walk
+from scenes import PERSON, standing_person, walk
 
 
 @pytest.mark.parametrize("size", [(640, 480), (300, 700)])
