@@ -111,8 +111,8 @@ def prepare_capture(
 
     capture = Capture.open(folder)
     rig = read_rig(rig_path)
-    capture.check_rig(rig)
     keypoints = read_keypoints(keypoints_path, skeleton, capture.fps)
+    capture.check_rig(rig)
     check_against_capture(keypoints, capture.videos, capture.frame_count)
     return BootstrapInput(capture, rig, keypoints, detector)
 

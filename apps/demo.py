@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: What tells a folder of an earlier demo from any other folder.
 _MARK = "demo.json"
 
-#: Black nitrile, sRGB. Of a bare hand the first detector finds 93 % of the joints, and little is left to learn.
+#: Black nitrile, sRGB. Of a bare hand the first detector finds nine joints in ten, and little is left to learn.
 _GLOVE = (0.12, 0.12, 0.13)
 
 

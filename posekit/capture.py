@@ -66,4 +66,5 @@ class Capture:
         for name, path in self.videos.items():
             if name not in rig.names:
                 raise PosekitError(f"{rig.source}: has no camera '{name}' for {path}; it has: {', '.join(rig.names)}")
+        for name, path in self.videos.items():
             rig.check_video_size(name, self.sizes[name], str(path))

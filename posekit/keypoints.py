@@ -208,7 +208,7 @@ def _decode(values: Any) -> tuple[str, ...]:
 
 
 def _load(path: str | Path, schema: str, dimensions: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    path = require_file(path, "keypoints")
+    path = require_file(path, "a keypoints file")
     try:
         with h5py.File(path, "r") as file:
             found = " ".join(_decode(file.attrs.get("schema")))
