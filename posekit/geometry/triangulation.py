@@ -19,6 +19,7 @@ from torch import Tensor
 from posekit.camera import CameraBatch
 from posekit.errors import PosekitError
 from posekit.geometry.projection import points_in_cameras
+from posekit.geometry.symmetric import full_symmetric, inverse_symmetric, solve_symmetric, sum_of_outer
 from posekit.keypoints import PointStatus
 
 #: Hypotheses come from the pairs of a group's most confident views; 8 views give 28 pairs. Where half of the views are
@@ -278,11 +279,11 @@ def _weighted_midpoint(
     scale = torch.where(weight > 0, weight * cameras.matrix[:, 0, 0] ** 2 / distance2, 0)
     # Sum over the views of scale * (1 - d d^T), and the same times the centres.
     total = scale.sum(dim=-1, keepdim=True)
-    outer = _sum_of_outer(directions * scale.sqrt()[..., None])
+    outer = sum_of_outer(directions * scale.sqrt()[..., None])
     normal = total * outer.new_tensor((1.0, 0.0, 0.0, 1.0, 0.0, 1.0)) - outer
     along = (directions * centres).sum(dim=-1, keepdim=True)
     right = ((centres - along * directions) * scale[..., None]).sum(dim=-2)
-    return _solve_symmetric(normal, right)
+    return solve_symmetric(normal, right)
 
 
 def _gauss_newton(points: Tensor, keypoints_px: Tensor, weight: Tensor, cameras: CameraBatch, steps: int) -> Tensor:
@@ -298,36 +299,12 @@ def _gauss_newton(points: Tensor, keypoints_px: Tensor, weight: Tensor, cameras:
         residual = torch.where(observed[..., None], projected - target, 0)
         jacobian = torch.where(observed[..., None, None], jacobian, 0) * weight[..., None, None].sqrt()
         residual = residual * weight[..., None].sqrt()
-        normal = _sum_of_outer(jacobian.flatten(-3, -2))
+        normal = sum_of_outer(jacobian.flatten(-3, -2))
         gradient = (jacobian * residual[..., None]).sum(dim=(-3, -2))
-        moved = points - _solve_symmetric(normal, gradient)
+        moved = points - solve_symmetric(normal, gradient)
         better = cost_of(cameras.project(moved)) <= residual.square().sum(dim=(-1, -2))
         points = torch.where(better[..., None], moved, points)
     return points
-
-
-def _sum_of_outer(vectors: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch 6"]:
-    """Sum of v v^T as (xx, xy, xz, yy, yz, zz). Six sums are an order faster than a batch of small matrix products."""
-    x, y, z = vectors.unbind(-1)
-    return torch.stack([(a * b).sum(dim=-1) for a, b in ((x, x), (x, y), (x, z), (y, y), (y, z), (z, z))], dim=-1)
-
-
-def _inverse_symmetric(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 6"]:
-    """Inverse by cofactors: for a batch of 3 x 3 matrices an order faster than LAPACK, one call a matrix."""
-    a, b, c, d, e, f = matrix.unbind(-1)
-    # A little on the diagonal, relative to the trace, for points without views: the result is discarded, not NaN-ridden.
-    ridge = 1e-15 * (a + d + f) + torch.finfo(matrix.dtype).tiny ** 0.25
-    a, d, f = a + ridge, d + ridge, f + ridge
-    xx, xy, xz = d * f - e * e, c * e - b * f, b * e - c * d
-    yy, yz, zz = a * f - c * c, b * c - a * e, a * d - b * b
-    determinant = a * xx + b * xy + c * xz
-    return torch.stack((xx, xy, xz, yy, yz, zz), dim=-1) / determinant[..., None]
-
-
-def _solve_symmetric(matrix: Float[Tensor, "*batch 6"], right: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    xx, xy, xz, yy, yz, zz = _inverse_symmetric(matrix).unbind(-1)
-    x, y, z = right.unbind(-1)
-    return torch.stack((xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z), dim=-1)
 
 
 def _ray_angle(directions: Tensor, inliers: Tensor) -> Tensor:
@@ -354,14 +331,10 @@ def _covariance(jacobian: Tensor, error: Tensor, weight: Tensor, noise_px: float
     jacobian = torch.where(used[..., None, None], jacobian, 0)
     rows = jacobian.flatten(-3, -2)
     row_weight = weight.repeat_interleave(2, dim=-1)[..., None]
-    inverse = _full(_inverse_symmetric(_sum_of_outer(rows * row_weight.sqrt())))
-    middle = _full(_sum_of_outer(rows * row_weight))
+    inverse = full_symmetric(inverse_symmetric(sum_of_outer(rows * row_weight.sqrt())))
+    middle = full_symmetric(sum_of_outer(rows * row_weight))
     freedom = (2 * used.sum(dim=-1) - 3).clamp(min=0)
     squares = torch.where(used, error, 0).square().sum(dim=-1)
     variance = (3 * noise_px**2 + squares) / (3 + freedom)
     full = inverse @ middle @ inverse * variance[..., None, None]
     return full[..., [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
-
-
-def _full(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    return matrix[..., [0, 1, 2, 1, 3, 4, 2, 4, 5]].unflatten(-1, (3, 3))

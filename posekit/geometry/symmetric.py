@@ -1,0 +1,35 @@
+"""Batches of symmetric 3 x 3 matrices, as their six values (xx, xy, xz, yy, yz, zz)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def sum_of_outer(vectors: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch 6"]:
+    """Sum of v v^T as (xx, xy, xz, yy, yz, zz). Six sums are an order faster than a batch of small matrix products."""
+    x, y, z = vectors.unbind(-1)
+    return torch.stack([(a * b).sum(dim=-1) for a, b in ((x, x), (x, y), (x, z), (y, y), (y, z), (z, z))], dim=-1)
+
+
+def inverse_symmetric(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 6"]:
+    """Inverse by cofactors: for a batch of 3 x 3 matrices an order faster than LAPACK, one call a matrix."""
+    a, b, c, d, e, f = matrix.unbind(-1)
+    # A little on the diagonal, relative to the trace, for points without views: the result is discarded, not NaN-ridden.
+    ridge = 1e-15 * (a + d + f) + torch.finfo(matrix.dtype).tiny ** 0.25
+    a, d, f = a + ridge, d + ridge, f + ridge
+    xx, xy, xz = d * f - e * e, c * e - b * f, b * e - c * d
+    yy, yz, zz = a * f - c * c, b * c - a * e, a * d - b * b
+    determinant = a * xx + b * xy + c * xz
+    return torch.stack((xx, xy, xz, yy, yz, zz), dim=-1) / determinant[..., None]
+
+
+def solve_symmetric(matrix: Float[Tensor, "*batch 6"], right: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Solve matrix @ x = right."""
+    xx, xy, xz, yy, yz, zz = inverse_symmetric(matrix).unbind(-1)
+    x, y, z = right.unbind(-1)
+    return torch.stack((xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z), dim=-1)
+
+
+def full_symmetric(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
+    """Write all nine values out."""
+    return matrix[..., [0, 1, 2, 1, 3, 4, 2, 4, 5]].unflatten(-1, (3, 3))
