@@ -53,7 +53,6 @@ def held_out_evidence(hands: HandDetections, rig: Rig, rig_residual_px: float) -
     At least two of the other cameras must agree on a joint, three where there are five others or more.
     """
     F, C, H = hands.confidence.shape[:3]
-    cameras = CameraBatch.from_rig(rig)
     limit = hand_thresholds(hands.xy, rig_residual_px).reshape(F * H, C)
     xy = torch.from_numpy(hands.xy.transpose(0, 2, 3, 1, 4).reshape(F * H, 21, C, 2))
     confidence = torch.from_numpy(hands.confidence.transpose(0, 2, 3, 1).reshape(F * H, 21, C))
@@ -61,9 +60,7 @@ def held_out_evidence(hands: HandDetections, rig: Rig, rig_residual_px: float) -
     reference = np.full((F, C, H, 21, 2), np.nan)
     for c, camera in enumerate(rig.cameras):
         others = [other for other in range(C) if other != c]
-        batch = CameraBatch(
-            cameras.matrix[others], cameras.distortion[others], cameras.rotation[others], cameras.translation[others]
-        )
+        batch = CameraBatch.from_rig(rig.select([rig.names[other] for other in others]))
         for group in ((0,), *HAND_FINGERS):
             joints = list(group)
             found = triangulate_robust(

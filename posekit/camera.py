@@ -16,6 +16,7 @@ from torch import Tensor
 
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.geometry.projection import (
+    fold_radius2,
     project_points,
     project_with_jacobian,
     undistort_normalised,
@@ -91,7 +92,7 @@ class Camera:
         return CameraBatch.from_rig(Rig((self,)))
 
     def project(self, points_world: ArrayLike) -> Array:
-        """Project points (..., 3) in metres to pixels (..., 2); NaN where a point is not in front of the camera."""
+        """Project points (..., 3) in metres to pixels (..., 2); NaN where a point cannot be seen, see `CameraBatch.project`."""
         points = torch.from_numpy(np.array(points_world, dtype=np.float64))
         return self._batch.project(points)[..., 0, :].numpy()
 
@@ -197,13 +198,21 @@ class CameraBatch:
         """Where the cameras stand, (C, 3) metres."""
         return -torch.einsum("cji,cj->ci", self.rotation, self.translation)
 
+    @cached_property
+    def _lens(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Where the lenses fold is looked for once."""
+        return self.matrix, self.distortion, self.rotation, self.translation, fold_radius2(self.distortion)
+
     def project(self, points_world: Tensor) -> Tensor:
-        """Project (..., 3) metres into every camera: (..., C, 2) px; NaN where not in front of a camera."""
-        return project_points(points_world, self.matrix, self.distortion, self.rotation, self.translation)
+        """Project (..., 3) metres into every camera: (..., C, 2) px.
+
+        NaN where not in front of a camera, and so far aside that the model of its lens folds back into the picture.
+        """
+        return project_points(points_world, *self._lens)
 
     def project_with_jacobian(self, points_world: Tensor) -> tuple[Tensor, Tensor]:
         """Project, with d pixel / d point (..., C, 2, 3) in px/m."""
-        return project_with_jacobian(points_world, self.matrix, self.distortion, self.rotation, self.translation)
+        return project_with_jacobian(points_world, *self._lens)
 
     def undistort(self, pixels: Tensor) -> Tensor:
         """Turn pixels (..., C, 2) into normalised image coordinates (..., C, 2), without the lens."""

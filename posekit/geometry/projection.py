@@ -86,18 +86,41 @@ def _before_fold(normalised: Tensor, distortion: Tensor) -> Tensor:
     return outward
 
 
+def fold_radius2(distortion: Float[Tensor, "C 8"]) -> Float[Tensor, " C"]:
+    """Squared distance from the middle, in normalised coordinates, at which each lens folds; inf for one that never does.
+
+    From there on the model goes inward again, and would put what is far outside the picture into it. Radial terms only.
+    """
+    # To 83 degrees from the axis, in steps of 0.004: 0.2 degrees near the middle.
+    radius = torch.linspace(0, 8, 2001, dtype=distortion.dtype, device=distortion.device)
+    along_x = torch.stack((radius, torch.zeros_like(radius)), dim=-1)[:, None]
+    radial = distortion.clone()
+    radial[:, 2:4] = 0
+    _, jacobian = _distort(along_x, radial, with_jacobian=True)
+    assert jacobian is not None
+    outward = (jacobian[0] > 0).long().cumprod(dim=0).sum(dim=0)  # steps before the fold
+    return torch.where(outward < len(radius), radius[outward.clamp(max=len(radius) - 1)] ** 2, torch.inf)
+
+
 def project_points(
     points_world: Float[Tensor, "*batch 3"],
     matrix: Float[Tensor, "C 3 3"],
     distortion: Float[Tensor, "C 8"],
     rotation: Float[Tensor, "C 3 3"],
     translation: Float[Tensor, "C 3"],
+    largest_radius2: Float[Tensor, " C"] | None = None,
 ) -> Float[Tensor, "*batch C 2"]:
-    """Project world points (metres) into every camera (pixels); NaN where a point is not in front of a camera."""
+    """Project world points (metres) into every camera (pixels); NaN where a point is not in front of a camera.
+
+    largest_radius2: as from `fold_radius2`; points further out than that are NaN, too.
+    """
     points_cam = points_in_cameras(points_world, rotation, translation)
     depth = points_cam[..., 2:]
     in_front = depth > 0
-    normalised = torch.where(in_front, points_cam[..., :2] / torch.where(in_front, depth, 1), torch.nan)
+    normalised = points_cam[..., :2] / torch.where(in_front, depth, 1)
+    if largest_radius2 is not None:
+        in_front = in_front & (normalised.square().sum(dim=-1) < largest_radius2)[..., None]
+    normalised = torch.where(in_front, normalised, torch.nan)
     return _to_pixels(distort_normalised(normalised, distortion), matrix)
 
 
@@ -123,6 +146,7 @@ def project_with_jacobian(
     distortion: Float[Tensor, "C 8"],
     rotation: Float[Tensor, "C 3 3"],
     translation: Float[Tensor, "C 3"],
+    largest_radius2: Float[Tensor, " C"] | None = None,
 ) -> tuple[Float[Tensor, "*batch C 2"], Float[Tensor, "*batch C 2 3"]]:
     """Project as `project_points`, and give the derivative of the pixel by the world point (px/m), by the chain rule."""
     points_cam = points_in_cameras(points_world, rotation, translation)
@@ -131,6 +155,8 @@ def project_with_jacobian(
     inverse_depth = torch.where(in_front, 1 / torch.where(in_front, depth, 1), torch.nan)
     x = points_cam[..., 0] * inverse_depth
     y = points_cam[..., 1] * inverse_depth
+    if largest_radius2 is not None:
+        x = torch.where(x * x + y * y < largest_radius2, x, torch.nan)
     distorted, jacobian = _distort(torch.stack((x, y), dim=-1), distortion, with_jacobian=True)
     assert jacobian is not None
     # Rows of d(x, y)/d(points_world): (rotation row 0 - x * rotation row 2) / depth, and the same for y.

@@ -5,6 +5,7 @@ import torch
 
 from posekit.geometry.projection import (
     distort_normalised,
+    fold_radius2,
     points_in_cameras,
     project_points,
     project_with_jacobian,
@@ -92,6 +93,30 @@ def test_points_beside_and_behind_a_camera_are_nan_and_nothing_else_is():
     assert torch.equal(pixels.isfinite().all(dim=-1), in_front)
     assert torch.equal(jacobian.isfinite().all(dim=(-1, -2)), in_front)
     assert torch.equal(project_points(points, *setup).isfinite().all(dim=-1), in_front)
+
+
+def test_a_lens_folds_where_its_radial_function_turns_back():
+    # r (1 + k1 r^2) has its summit at r^2 = -1 / (3 k1).
+    distortion = torch.stack([padded(values) for values in ((-0.3,), (-0.1, 0, 0.01, 0.01), (), LENSES["wide, 8"])])
+    radius = fold_radius2(distortion).sqrt()
+    assert radius[0].item() == pytest.approx((1 / 0.9) ** 0.5, abs=0.004)
+    assert radius[1].item() == pytest.approx((1 / 0.3) ** 0.5, abs=0.004)
+    assert radius[2:].isinf().all()
+
+
+def test_what_is_beyond_the_fold_is_not_put_into_the_picture():
+    matrix, distortion, rotation, translation = cameras((-0.3, 0, 0, 0))
+    reach = fold_radius2(distortion)
+    aside = torch.tensor([[0.5, 0, 1.0], [1.0, 0, 1], [1.1, 0, 1], [1.8, 0, 1]], dtype=torch.float64)
+    points = (aside - translation[0]) @ rotation[0]
+    free, bound = (project_points(points, matrix, distortion, rotation, translation, r)[:, 0] for r in (None, reach))
+    assert free[3, 0] < free[0, 0]  # 61 degrees aside, and yet nearer to the middle than what is 27 degrees aside
+    assert torch.equal(bound[:2], free[:2])
+    assert bound[2:].isnan().all()
+    pixels, jacobian = project_with_jacobian(points, matrix, distortion, rotation, translation, reach)
+    assert torch.allclose(pixels[:2, 0], bound[:2], atol=1e-9)
+    assert pixels[2:, 0].isnan().all()
+    assert jacobian[2:, 0].isnan().all()
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3, 4)])
