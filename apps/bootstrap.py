@@ -55,45 +55,50 @@ def main(config: BootstrapConfig) -> None:
     start, settings = prepare(config)
     if config.json:
         require_folder(config.json.parent, "the figures' place")
-    created = open_run_folder(config)
+    open_run_folder(config, start.capture.videos)
     try:
         with progress_bars() as on_progress:
             history = bootstrap(start, config.out, settings, on_progress)
     except PosekitError:
-        if created:
+        if not any(config.out.glob("round_1/*")):
             # The capture cannot be bootstrapped as it is; a folder with nothing in it to go on from would only be in the way.
             shutil.rmtree(config.out, ignore_errors=True)
         raise
     figures = run_figures(history)
     write_pictures(config.out)
-    inputs = [
-        path for path in (config.rig, _keypoints_path(config), *start.capture.videos.values()) if path is not None
-    ]
+    inputs = [*_inputs(config).values(), *start.capture.videos.values()]
     write_record(config.out, "bootstrap", config, inputs, figures=figures)
     if config.json:
         write_json(config.json, figures)
     print_figures(Console(markup=False, highlight=False), figures, config.out)
 
 
-def _keypoints_path(config: BootstrapConfig) -> Path:
-    """`--keypoints` names something in the capture, or is a path of its own."""
+def _inputs(config: BootstrapConfig) -> dict[str, Path]:
+    """Return what a run is made from besides the videos, by the option that names it."""
+    from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS
+
+    # `--keypoints` names something in the capture, or is a path of its own.
     inside = config.capture / config.keypoints
-    return inside if inside.exists() else config.keypoints
+    return {
+        "rig": config.rig or config.capture / "calibration.toml",
+        "keypoints": inside if inside.exists() else config.keypoints,
+        "detector": config.detector or LIGHT_HAND_WEIGHTS,
+    }
 
 
 def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings]":
     """Read and check every input, before anything is written."""
     from posekit.bootstrap.rounds import BootstrapSettings
-    from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS, load_detector
+    from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
 
     for name, least in (("rounds", 1), ("steps", 1), ("synthetic_hands", 16)):
         if getattr(config, name) < least:
             option = name.replace("_", "-")
             raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
-    rig = config.rig or config.capture / "calibration.toml"
-    detector = load_detector(config.detector or LIGHT_HAND_WEIGHTS)
-    start = prepare_capture(config.capture, rig, _keypoints_path(config), config.skeleton, detector)
+    inputs = _inputs(config)
+    detector = load_detector(inputs["detector"])
+    start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
     settings = BootstrapSettings(
         rounds=config.rounds, steps=config.steps, seed=config.seed, initial_samples=config.synthetic_hands
     )
@@ -137,34 +142,44 @@ def check_against_capture(keypoints: "Keypoints2D", videos: dict[str, Path], fra
         )
 
 
-def open_run_folder(config: BootstrapConfig) -> bool:
-    """Make the run folder, or go on in it where the same command made it; True where it is new."""
+def open_run_folder(config: BootstrapConfig, videos: dict[str, Path]) -> None:
+    """Make the run folder, or go on in it where the same command made it from the same inputs."""
+    from posekit.apps.provenance import content_hash
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder, write_json
+    from posekit.io.files import remove_unfinished, require_folder, write_json
 
-    asked = {name: value for name, value in asdict(config).items() if name not in ("out", "json", "rounds")}
-    asked = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
+    inputs = _inputs(config)
+    # Of the inputs their content is compared, not where they lie; of the videos, which may be large, their sizes.
+    asked: dict[str, Any] = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ("out", "json", "rounds", "capture", *inputs)
+    }
+    asked |= {name: content_hash(path) for name, path in inputs.items()}
+    asked["videos"] = {camera: path.stat().st_size for camera, path in videos.items()}
     kept = config.out / "settings.json"
-    if config.out.exists():
-        require_folder(config.out, "a run")
-        if not any(config.out.iterdir()):
-            write_json(kept, asked)
-            return False
-        if not kept.exists():
-            raise PosekitError(f"{config.out}: is not empty and holds no run; name another folder with --out")
+    if not config.out.exists():
+        require_folder(config.out.parent, "the run folder's place")
+        config.out.mkdir()
+    require_folder(config.out, "a run")
+    remove_unfinished(config.out)
+    if not any(config.out.iterdir()):
+        write_json(kept, asked)
+        return
+    if not kept.exists():
+        raise PosekitError(f"{config.out}: is not empty and holds no run; name another folder with --out")
+    try:
         found = json_module.loads(kept.read_text(encoding="utf-8"))
-        differs = [name for name in asked if found.get(name) != asked[name]]
-        if differs:
-            name = differs[0]
-            raise PosekitError(
-                f"{config.out}: holds a run with --{name} {found.get(name)}, not {asked[name]}; "
-                "name another folder with --out"
-            )
-        return False
-    require_folder(config.out.parent, "the run folder's place")
-    config.out.mkdir()
-    write_json(kept, asked)
-    return True
+    except ValueError as error:
+        raise PosekitError(f"{kept}: is damaged ({error}); name another folder with --out") from None
+    for name, value in asked.items():
+        if found.get(name) == value:
+            continue
+        if name in inputs or name == "videos":
+            what = f"from other {name} than {inputs.get(name, config.capture)} holds now"
+        else:
+            what = f"with --{name.replace('_', '-')} {found.get(name)}, not {value}"
+        raise PosekitError(f"{config.out}: holds a run {what}; name another folder with --out")
 
 
 def run_figures(history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -178,6 +193,8 @@ def run_figures(history: list[dict[str, Any]]) -> dict[str, Any]:
         "heldout_reprojection_px_after": after["heldout_reprojection_px"],
         "heldout_pck_before": before["heldout_pck"],
         "heldout_pck_after": after["heldout_pck"],
+        "heldout_frames_before": before["heldout_frames"],
+        "heldout_frames_after": after["heldout_frames"],
         "labels": sum(figures.get("labels", 0) for figures in history),
         "rounds": history,
     }
@@ -185,19 +202,15 @@ def run_figures(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 def write_pictures(run: Path) -> None:
     """Draw the labels of every round that was run, as a sheet of crops."""
-    import cv2
-
     from posekit.bootstrap.labels import load_crops
-    from posekit.io.files import write_whole
     from posekit.view.contact_sheet import contact_sheet
+    from posekit.view.overlay import write_picture
 
     for place in sorted(run.glob("round_*/crops.h5")):
         crops = load_crops(place)
         count = min(64, len(crops.images))
         chosen = [int(n * len(crops.images) / count) for n in range(count)]
-        sheet = contact_sheet(list(crops.images[chosen]), crops.joints[chosen])
-        with write_whole(place.with_name("labels.png")) as temporary:
-            cv2.imwrite(str(temporary), sheet[..., ::-1])
+        write_picture(place.with_name("labels.png"), contact_sheet(list(crops.images[chosen]), crops.joints[chosen]))
 
 
 def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
@@ -205,14 +218,14 @@ def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title="every camera held out in turn, against what the others triangulate")
-    columns = ("round", "labels", "hand boxes", "detected*", "3D points", "held-out px", "held-out PCK@0.2B")
-    for column in columns:
-        table.add_column(column, justify="right")
+    for column in ("round", "labels", "boxes", "detected*", "3D points", "px", "PCK@0.2B", "px**", "PCK**"):
+        table.add_column(column, justify="right", no_wrap=True)
 
     def number(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
     for row in figures["rounds"]:
+        later = row["heldout_frames"] or {}
         table.add_row(
             str(row["round"]),
             str(row.get("labels", "-")),
@@ -221,7 +234,10 @@ def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
             str(row["hand_points"]),
             number(row["heldout_reprojection_px"], 2),
             number(row["heldout_pck"], 3),
+            number(later.get("heldout_reprojection_px"), 2),
+            number(later.get("heldout_pck"), 3),
         )
     console.print(table)
     console.print("* hand crops in which at least half of what the other cameras triangulate lies within 0.2 B")
+    console.print("** of the last fifth of the frames, of which no label is made")
     console.print(f"labels, weights and 3D of every round: {folder}")

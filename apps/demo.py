@@ -10,8 +10,19 @@ if TYPE_CHECKING:
     from posekit.camera import Rig
     from posekit.datasets.synthetic_capture import CaptureTruth
 
-#: What tells a folder of an earlier demo from any other folder.
+#: What tells a folder of an earlier demo from any other folder, and everything that one may hold.
 _MARK = "demo.json"
+_MADE = {
+    _MARK,
+    "capture",
+    "run",
+    "run.json",
+    "truth.h5",
+    "labels.png",
+    "overlay-before.png",
+    "overlay-after.png",
+    "hand.png",
+}
 
 #: Black nitrile, sRGB. Of a bare hand the first detector finds nine joints in ten, and little is left to learn.
 _GLOVE = (0.12, 0.12, 0.13)
@@ -48,9 +59,13 @@ def main(config: DemoConfig) -> None:
     from posekit.calibration.formats import read_rig
     from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
     from posekit.detection.detector_file import load_detector
+    from posekit.errors import PosekitError
     from posekit.io.files import write_json
 
     console = Console(markup=False, highlight=False)
+    for name, least in (("cameras", 3), ("frames", 5), ("rounds", 1), ("steps", 1)):
+        if getattr(config, name) < least:
+            raise PosekitError(f"demo: --{name} {getattr(config, name)}: {least} or more was expected")
     _clear(config.out)
     began = time.monotonic()
     capture = config.out / "capture"
@@ -68,14 +83,15 @@ def main(config: DemoConfig) -> None:
         run.mkdir()
         history = bootstrap(start, run, settings, show)
     rig = read_rig(capture / "calibration.toml")
-    rows = [_measure(run / f"round_{number}", truth, rig, settings) for number in range(config.rounds + 1)]
+    rows = [_measure(run / f"round_{number}", truth, rig, settings) for number in range(len(history))]
+    last = run / f"round_{len(history) - 1}"
     figures = {
         "rounds": [{**row, "evidence": evidence} for row, evidence in zip(rows, history, strict=True)],
-        "label_error_px": _label_error(run / f"round_{config.rounds}" / "crops.h5", truth, rig),
-        "mean_hand_pck": _mean_hand_pck(start, run / f"round_{config.rounds}" / "crops.h5", truth, rig),
+        "label_error_px": _label_error(last / "crops.h5", truth, rig),
+        "mean_hand_pck": _mean_hand_pck(start, last / "crops.h5", truth, rig),
         "seconds": time.monotonic() - began,
     }
-    missing = _pictures(config)
+    missing = _pictures(config, last)
     write_json(config.out / _MARK, figures)
     write_record(config.out, "demo", config, [], figures=figures)
     _print(console, figures, config.out)
@@ -91,8 +107,9 @@ def _clear(out: Path) -> None:
     require_folder(out.resolve().parent, "the demo's place")
     if out.exists():
         require_folder(out, "an earlier demo")
-        if any(out.iterdir()) and not (out / _MARK).exists():
-            raise PosekitError(f"{out}: is not empty and holds no earlier demo; name another folder with --out")
+        held = {path.name for path in out.iterdir()}
+        if held and (_MARK not in held or held - _MADE):
+            raise PosekitError(f"{out}: holds other things than an earlier demo; name another folder with --out")
         shutil.rmtree(out)
     out.mkdir()
     # Marked from the start, so that a demo that was stopped half way can be started again.
@@ -103,6 +120,7 @@ def _measure(place: Path, truth: "CaptureTruth", rig: "Rig", settings: "Bootstra
     """Errors of a round against the truth: of the detections in every view, and of the 3D points."""
     import numpy as np
 
+    from posekit.bootstrap.rounds import split_frames
     from posekit.keypoints import Keypoints2D, Keypoints3D
     from posekit.metrics import keypoint_errors, mpjpe, pck
     from posekit.people.reconstruction import hand_box_sides
@@ -113,7 +131,7 @@ def _measure(place: Path, truth: "CaptureTruth", rig: "Rig", settings: "Bootstra
     box = hand_box_sides(true_px)
     errors = keypoint_errors(detections.xy[:, :, 0, hand], true_px)
     errors_3d = 1000 * keypoint_errors(people.xyz[:, 0, hand], truth.joints_world)
-    later = np.arange(len(box)) >= len(box) - round(settings.heldout_share * len(box))
+    _, later = split_frames(len(box), settings.heldout_share)
     return {
         "pck": pck(errors, box, 0.2, truth.visible),
         "pck_all_joints": pck(errors, box, 0.2),
@@ -165,19 +183,18 @@ def _mean_hand_pck(start: "BootstrapInput", crops_file: Path, truth: "CaptureTru
     return pck(keypoint_errors(placed, true_px), hand_box_sides(true_px), 0.2, truth.visible)
 
 
-def _pictures(config: DemoConfig) -> list[str]:
-    """Draw what was made; return a line for everything that could not be drawn."""
+def _pictures(config: DemoConfig, last: Path) -> list[str]:
+    """Draw what was made, the last round's folder being `last`; return a line for everything that could not be drawn."""
     from posekit.apps.bootstrap import write_pictures
     from posekit.apps.view import ViewConfig
     from posekit.apps.view import main as view
     from posekit.errors import PosekitError
 
-    run, last = config.out / "run", config.out / "run" / f"round_{config.rounds}"
-    write_pictures(run)
+    write_pictures(last.parent)
     shutil.copyfile(last / "labels.png", config.out / "labels.png")
     rig_file, middle = config.out / "capture" / "calibration.toml", config.frames // 2
-    for number, name in ((0, "before"), (config.rounds, "after")):
-        points, picture = run / f"round_{number}" / "keypoints3d.h5", config.out / f"overlay-{name}.png"
+    for place, name in ((last.parent / "round_0", "before"), (last, "after")):
+        points, picture = place / "keypoints3d.h5", config.out / f"overlay-{name}.png"
         view(ViewConfig(points, rig=rig_file, videos=config.out / "capture", overlay=picture, frame=middle))
     missing = []
     try:

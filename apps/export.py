@@ -78,7 +78,7 @@ def _files(config: ExportConfig, keypoints: "Keypoints3D") -> dict[int, Path]:
 
 
 def _write_all(files: dict[int, Path], keypoints: "Keypoints3D", up: Literal["y", "z"]) -> None:
-    """Write all the files or, where one cannot be written, none."""
+    """Write all the files; where one of them cannot be made of the keypoints, none."""
     import shutil
     import tempfile
 

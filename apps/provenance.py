@@ -32,7 +32,7 @@ def write_record(output: Path, command: str, config: Any, inputs: list[Path], **
             "git": _git_state(),
             "python": platform.python_version(),
             "versions": {name: version for name in _VERSIONS_OF if (version := _version(name))},
-            "inputs": {str(path): _hash(path) for path in inputs},
+            "inputs": {str(path): content_hash(path) for path in inputs},
             **more,
         },
     )
@@ -63,7 +63,7 @@ def _git_state() -> str | None:
     return done.stdout.strip() or None
 
 
-def _hash(path: Path) -> str:
+def content_hash(path: Path) -> str:
     """SHA-256 of a file; of a folder, of its files' names and contents in the order of their names."""
     digest = hashlib.sha256()
     if path.is_dir():

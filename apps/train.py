@@ -185,13 +185,14 @@ def drawn_hands(folder: Path, count: int, backgrounds: int, seed: int, show: Any
     while state["done"] < count:
         first = int(state["done"])
         stop = min(first + 64, count)
-        drawn = hands.draw(np.random.default_rng((seed, 0, first // 64)), stop - first)
+        # 0x7E: no other stream of chance starts with it, those of the held-out hands least of all.
+        drawn = hands.draw(np.random.default_rng((0x7E, seed, first // 64)), stop - first)
         rgba[first:stop] = (drawn.rgba.permute(0, 2, 3, 1) * 255 + 0.5).to(torch.uint8).numpy()
         joints[first:stop] = drawn.joints_px.numpy()
         state["done"] = stop
         write_json(state_path, state)
         show("draw hands", stop, count)
-    drawn_behind = procedural_backgrounds(np.random.default_rng((seed, 1, 1)), backgrounds, _BACKGROUND_SIZE)
+    drawn_behind = procedural_backgrounds(np.random.default_rng((0x7E, seed, 1, 1)), backgrounds, _BACKGROUND_SIZE)
     behind = (drawn_behind.permute(0, 2, 3, 1) * 255).to(torch.uint8).numpy()
     return CompositedCrops(rgba, joints, np.ones(joints.shape[:2], np.float32), behind)
 
@@ -226,7 +227,7 @@ def _save(config: TrainConfig, detector: "HandDetector", run: dict[str, Any]) ->
         "start": config.start.name if config.start else "",
         **run,
     }
-    save_detector(config.out, detector, "light_hand_cpm", training)
+    save_detector(config.out, detector, training)
     if run["finished"]:
         write_record(config.out, "train", config, [config.start] if config.start else [], figures=run)
 

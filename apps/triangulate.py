@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from posekit.people.reconstruction import Reconstruction
 
 
+#: "All views" of the figures are those in which the detection has this confidence or more, kept or not.
+CONFIDENT = 0.3
+
+
 @dataclass(frozen=True)
 class TriangulateConfig:
     """Triangulate everyone seen by two cameras or more. Person 0 is the one whom the cameras saw best."""
@@ -139,7 +143,7 @@ def measure(result: "Reconstruction", joints: tuple[str, ...], seconds: float) -
     for p in range(people.xyz.shape[1]):
         error = people.reprojection_px[:, p, places]
         kept = people.inliers[:, p, places]
-        confident = detections.confidence[:, :, p, places].transpose(0, 2, 1) >= 0.3
+        confident = detections.confidence[:, :, p, places].transpose(0, 2, 1) >= CONFIDENT
         found = np.isfinite(people.xyz[:, p, places]).all(axis=-1)
         every = error[confident & np.isfinite(error)]
         persons.append(

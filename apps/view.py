@@ -84,15 +84,15 @@ def _check_outputs(config: ViewConfig) -> None:
 def _is_video(path: Path) -> bool:
     """Tell a video's name from a picture's; raises PosekitError where it is neither."""
     from posekit.errors import PosekitError
-    from posekit.io.video import VIDEO_SUFFIXES
+    from posekit.io.video import WRITTEN_VIDEO_SUFFIXES
     from posekit.view.overlay import PICTURE_SUFFIXES
 
     suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
+    if suffix in WRITTEN_VIDEO_SUFFIXES:
         return True
     if suffix in PICTURE_SUFFIXES:
         return False
-    known = ", ".join((*PICTURE_SUFFIXES, *VIDEO_SUFFIXES))
+    known = ", ".join((*PICTURE_SUFFIXES, *WRITTEN_VIDEO_SUFFIXES))
     raise PosekitError(f"{path}: '{path.suffix}' is not known; known are: {known}")
 
 

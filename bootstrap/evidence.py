@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posekit.bootstrap.hand_views import HandDetections
+from posekit.bootstrap.hand_views import hands_of
+from posekit.bootstrap.occlusion import hidden_by_anyone
 from posekit.camera import CameraBatch, Rig
 from posekit.geometry.triangulation import triangulate_robust
-from posekit.people.reconstruction import HAND_AGREEMENT, hand_box_sides, hand_thresholds
+from posekit.people.reconstruction import HAND_AGREEMENT, Reconstruction, hand_box_sides, hand_thresholds
 from posekit.skeleton import HAND_FINGERS
 
 #: A reference of fewer joints says too little about a whole crop.
@@ -21,7 +22,8 @@ MIN_JOINTS = 4
 class HeldOutEvidence:
     """Every camera held out in turn: its hands as the other cameras triangulate them, and how far its own detections lie off.
 
-    reference_px: (F, C, H, 21, 2), NaN where the others do not agree on a joint. error_px: (F, C, H, 21), NaN where reference
+    reference_px: (F, C, H, 21, 2), NaN where the others do not agree on a joint, and where the camera surely cannot see it:
+    outside its picture, or behind a body. error_px: (F, C, H, 21), NaN where reference
     or detection is missing. box_px: (F, C, H), B of the reference.
     """
 
@@ -47,13 +49,15 @@ class HeldOutEvidence:
         return found
 
 
-def held_out_evidence(hands: HandDetections, rig: Rig, rig_residual_px: float) -> HeldOutEvidence:
+def held_out_evidence(result: Reconstruction, rig: Rig) -> HeldOutEvidence:
     """Triangulate every hand from all cameras but one, project it into that one, and compare; each camera in turn.
 
-    At least two of the other cameras must agree on a joint, three where there are five others or more.
+    At least two of the other cameras must agree on a joint, three where there are five others or more. result: people with
+    hands, whose cameras are the rig's.
     """
+    hands, people = hands_of(result.detections), result.people
     F, C, H = hands.confidence.shape[:3]
-    limit = hand_thresholds(hands.xy, rig_residual_px).reshape(F * H, C)
+    limit = hand_thresholds(hands.xy, result.rig_residual_px).reshape(F * H, C)
     xy = torch.from_numpy(hands.xy.transpose(0, 2, 3, 1, 4).reshape(F * H, 21, C, 2))
     confidence = torch.from_numpy(hands.confidence.transpose(0, 2, 3, 1).reshape(F * H, 21, C))
     min_views = 3 if C - 1 >= 5 else 2
@@ -70,8 +74,13 @@ def held_out_evidence(hands: HandDetections, rig: Rig, rig_residual_px: float) -
                 torch.from_numpy(limit[:, others]),
                 min_views,
             )
-            projected = camera.project(found.points_world.numpy())
+            points = found.points_world.numpy().reshape(F, -1, 3)
+            projected = camera.project(points)
+            projected[hidden_by_anyone(points, people.xyz, people.skeleton, camera.centre_world)] = np.nan
             reference[:, c][:, :, joints] = projected.reshape(F, H, len(joints), 2)
+        with np.errstate(invalid="ignore"):
+            outside = ~((reference[:, c] > -0.5) & (reference[:, c] < np.array(camera.size) - 0.5)).all(axis=-1)
+        reference[:, c][outside] = np.nan
     error = np.linalg.norm(hands.xy - reference, axis=-1)
     error[hands.confidence <= 0] = np.nan
     return HeldOutEvidence(reference, error, _reference_box(reference))

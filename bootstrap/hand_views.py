@@ -116,11 +116,8 @@ def _median_over_frames(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def camera_frames(capture: Capture, camera: str, frames: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (place in `frames`, RGB picture) of one camera, in the order of the video; `frames` ascends."""
-    place_of = {int(frame): place for place, frame in enumerate(frames)}
-    reader = VideoReader(capture.videos[camera])
-    for number, picture in enumerate(reader.frames(stop=int(frames[-1]) + 1)):
-        if number in place_of:
-            yield place_of[number], picture
+    for place, (_, picture) in enumerate(VideoReader(capture.videos[camera]).select(frames.tolist())):
+        yield place, picture
 
 
 def detect_hands(

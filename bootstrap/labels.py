@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.bootstrap.hand_views import SIDES, camera_frames, hand_joints
-from posekit.bootstrap.occlusion import hidden_by_body
+from posekit.bootstrap.occlusion import hidden_by_anyone
 from posekit.bootstrap.scoring import (
     SelectionSettings,
     choose_window,
@@ -74,7 +74,7 @@ def make_labels(
     """Choose the best frames of every hand and reproject its points into every view, detected there or not.
 
     boxes: (F, C, H). thresholds: (F, H, C) px. training_frames: (F,), False for frames that are held out.
-    A label is left out where it would lie outside the picture or the box, and where the body surely hides the hand.
+    A label is left out where it would lie outside the picture or the crop, and where a body surely hides the hand.
     """
     people = result.people
     F, P = people.status.shape[:2]
@@ -94,7 +94,7 @@ def make_labels(
         chosen = select_frames(scores, window, settings.frames)
         for c, camera in enumerate(rig.cameras):
             label = camera.project(xyz[chosen])
-            hidden = hidden_by_body(xyz[chosen], people.xyz[chosen, p], people.skeleton, camera.centre_world)
+            hidden = hidden_by_anyone(xyz[chosen], people.xyz[chosen], people.skeleton, camera.centre_world)
             label[hidden] = np.nan
             label[~_inside(label, boxes[chosen, c, h], camera.size)] = np.nan
             kept = np.isfinite(label).all(axis=-1).sum(axis=1) >= settings.min_joints
@@ -111,7 +111,7 @@ def make_labels(
 
 
 def _inside(joints_px: NDArray[np.float64], boxes: HandBox, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Joints (N, 21) that lie in the picture and in the box that the detector will look into."""
+    """Joints (N, 21) that lie in the picture and in the crop that is kept of it, CROP_MARGIN times the detector's box."""
     in_crop = transform_points(crop_from_image(boxes, 1), joints_px)  # the box's edges lie at -0.5 and 0.5
     with np.errstate(invalid="ignore"):
         in_box = (np.abs(in_crop) < 0.5 * CROP_MARGIN).all(axis=-1)

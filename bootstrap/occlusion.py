@@ -1,4 +1,4 @@
-"""Whether a person's own body hides a hand from a camera."""
+"""Whether somebody's body hides a hand from a camera."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,19 @@ _CAPSULES = (
 
 #: A limb nearer than this (m) to the hand along the ray may be what the hand touches, not what hides it.
 _CLEARANCE = 0.08
+
+
+def hidden_by_anyone(
+    points_world: NDArray[np.floating],
+    bodies_world: NDArray[np.floating],
+    skeleton: Skeleton,
+    camera_centre: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    """As `hidden_by_body`, by one or another of several bodies (F, P, J, 3)."""
+    hidden = np.zeros(points_world.shape[:2], dtype=np.bool_)
+    for p in range(bodies_world.shape[1]):
+        hidden |= hidden_by_body(points_world, bodies_world[:, p], skeleton, camera_centre)
+    return hidden
 
 
 def hidden_by_body(

@@ -4,10 +4,12 @@ A round: triangulate the present detections, choose the best frames, reproject t
 detect again. Every step leaves whole files in the run folder; a step whose files are there is not done again.
 """
 
+import contextlib
 import copy
 import json
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from posekit.capture import Capture
 from posekit.detection.detector_file import load_detector, save_detector
 from posekit.detection.hand_box import HandBox
 from posekit.detection.hand_detector import HandDetector
-from posekit.errors import PosekitError
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.files import write_json
 from posekit.keypoints import Keypoints2D, PointStatus
 from posekit.people.reconstruction import (
@@ -48,9 +50,11 @@ Progress = Callable[[str, int, int], None]
 class BootstrapSettings:
     """How to run the rounds.
 
-    rounds: how many. min_confidence: lambda, below which a detection is no detection. heldout_share: share of the frames, one
-    block of time at the end, from which no label is made. initial_samples: pictures of T0, the synthetic hands that are
-    mixed in; initial_share: their share of every batch. steps, batch_size, learning_rate: of the training. seed: of all chance.
+    rounds: how many. min_confidence: lambda, below which a detection of the detector's is no detection (hands that the run
+    starts from are taken as they are). heldout_share: share of the frames, one block of time at the end, by which the rounds
+    are judged; no label is made of them, nor of a quarter as many before them. initial_samples: pictures of T0, the synthetic
+    hands that are mixed in; initial_share: their share of every batch. steps, batch_size, learning_rate: of the training.
+    seed: of all chance.
     """
 
     rounds: int = 1
@@ -78,7 +82,6 @@ class BootstrapInput:
     rig: Rig
     keypoints: Keypoints2D
     detector: HandDetector
-    architecture: str = "light_hand_cpm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,9 @@ def bootstrap(
 ) -> list[dict[str, Any]]:
     """Run the rounds in `folder`; return the figures of every round, round 0 first.
 
+    A round by which fewer joints of the held-out frames are within 0.2 B of what the other cameras say is not kept: it is
+    told in a PosekitWarning, no round follows it, and ``keypoints3d.h5`` is that of the round before.
+
     Raises PosekitError where the hands of the capture make no label at all.
     """
     progress = on_progress or (lambda *_: None)
@@ -103,39 +109,68 @@ def bootstrap(
     min_views = 2 if len(rig) <= 3 else 3
     reconstruction = replace(settings.reconstruction, hand_min_views=min_views)
     state, figures = _round_zero(start, rig, folder / "round_0", settings, reconstruction, progress)
+    figures["kept"] = True
     history = [figures]
-    training_frames = _training_frames(len(state.result.people.frames), settings.heldout_share)
+    training_frames, _ = split_frames(len(state.result.people.frames), settings.heldout_share)
     detector = start.detector
     for number in range(1, settings.rounds + 1):
         place = folder / f"round_{number}"
         place.mkdir(exist_ok=True)
-        began = time.monotonic()
-        label_counts = _step_labels(start, rig, state, training_frames, place, number, settings, progress)
-        labelled = time.monotonic()
-        detector = _step_train(start, detector, place, number, settings, progress)
-        trained = time.monotonic()
-        detections = _step_detect(start, state, detector, place, settings, progress)
-        state = _evaluate(detections, rig, state.boxes, reconstruction)
-        state.result.people.save(place / "keypoints3d.h5")
-        figures = {
-            "round": number,
-            **_figures(state, training_frames),
-            **label_counts,
-            "seconds_labels": labelled - began,
-            "seconds_training": trained - labelled,
-            "seconds_detection": time.monotonic() - trained,
-        }
+        with _timed(place, "labels"):
+            label_counts = _step_labels(start, rig, state, training_frames, place, number, settings, progress)
+        with _timed(place, "training"):
+            detector = _step_train(start, detector, place, number, settings, progress)
+        with _timed(place, "detection"):
+            detections = _step_detect(start, state, detector, place, settings, progress)
+        after = _evaluate(detections, rig, state.boxes, reconstruction)
+        after.result.people.save(place / "keypoints3d.h5")
+        figures = {"round": number, **_figures(after, settings), **label_counts, "seconds": _seconds(place)}
+        figures["kept"] = _agreeing_joints(figures) >= _agreeing_joints(history[-1])
         write_json(place / "metrics.json", figures)
         history.append(figures)
+        if not figures["kept"]:
+            warnings.warn(
+                PosekitWarning(
+                    f"{place}: round {number} is not kept: {_agreeing_joints(figures)} joints of the held-out frames agree "
+                    f"with the other cameras, {_agreeing_joints(history[-2])} did before it"
+                ),
+                stacklevel=2,
+            )
+            break
+        state = after
     state.result.people.save(folder / "keypoints3d.h5")
     return history
 
 
-def _training_frames(count: int, heldout_share: float) -> NDArray[np.bool_]:
-    """Frames that labels are made from: all but a block at the end."""
-    training = np.ones(count, dtype=np.bool_)
-    training[count - round(heldout_share * count) :] = False
-    return training
+@contextlib.contextmanager
+def _timed(place: Path, step: str) -> Iterator[None]:
+    """Note the seconds of a step in ``seconds.json``; a step that had been done before keeps those it took then."""
+    before, began = _seconds(place), time.monotonic()
+    yield
+    if step not in before:
+        write_json(place / "seconds.json", {**before, step: time.monotonic() - began})
+
+
+def _seconds(place: Path) -> dict[str, float]:
+    file = place / "seconds.json"
+    known: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return known
+
+
+def _agreeing_joints(figures: dict[str, Any]) -> int:
+    """Joints of the held-out frames that agree with the other cameras; of all frames where none are held out."""
+    evidence = figures["heldout_frames"] or figures
+    return round((evidence["heldout_pck"] or 0) * evidence["heldout_joints"])
+
+
+def split_frames(count: int, heldout_share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Frames that labels are made from, and those by which the rounds are judged, each (count,): a block of time at the end.
+
+    The frames between, a quarter as many as are held out, are neither: a frame looks too much like the next.
+    """
+    heldout = round(heldout_share * count)
+    number = np.arange(count)
+    return number < count - round(1.25 * heldout), number >= count - heldout
 
 
 def _round_zero(
@@ -155,16 +190,14 @@ def _round_zero(
         raise PosekitError(
             f"{start.keypoints.source}: no wrist and elbow could be triangulated, so there is no hand to look at"
         )
-    detections = result.detections
-    if "left_hand" not in detections.skeleton.parts:
+    if "left_hand" in result.detections.skeleton.parts:
+        state = RoundState(result, held_out_evidence(result, rig), boxes)
+    else:
         saved = place / "keypoints2d.h5"
-        if saved.exists():
-            detections = Keypoints2D.load(saved)
-        else:
-            detections = _detect(start, boxes, detections, start.detector, settings, progress)
-            detections.save(saved)
-    state = _evaluate(detections, rig, boxes, reconstruction)
-    figures = {"round": 0, **_figures(state, _training_frames(len(detections.frames), settings.heldout_share))}
+        if not saved.exists():
+            _detect(start, boxes, result.detections, start.detector, settings, progress).save(saved)
+        state = _evaluate(Keypoints2D.load(saved), rig, boxes, reconstruction)
+    figures = {"round": 0, **_figures(state, settings)}
     state.result.detections.save(place / "keypoints2d.h5")
     state.result.people.save(place / "keypoints3d.h5")
     write_json(place / "metrics.json", figures)
@@ -187,15 +220,16 @@ def well_seen_people(detections: Keypoints2D, min_views: int) -> Keypoints2D:
 
 def _evaluate(detections: Keypoints2D, rig: Rig, boxes: HandBox, reconstruction: ReconstructionSettings) -> RoundState:
     result = triangulate_people(detections, rig, reconstruction)
-    return RoundState(result, held_out_evidence(hands_of(detections), rig, result.rig_residual_px), boxes)
+    return RoundState(result, held_out_evidence(result, rig), boxes)
 
 
-def _figures(state: RoundState, training_frames: NDArray[np.bool_]) -> dict[str, Any]:
+def _figures(state: RoundState, settings: BootstrapSettings) -> dict[str, Any]:
     people = state.result.people
+    _, heldout = split_frames(len(people.frames), settings.heldout_share)
     hands = people.status[:, :, hand_joints(people.skeleton)]
     return {
         **summarise(state.evidence),
-        "heldout_frames": summarise(state.evidence, ~training_frames) if (~training_frames).any() else None,
+        "heldout_frames": summarise(state.evidence, heldout) if heldout.any() else None,
         "boxes": int(state.boxes.found.sum()),
         "hand_points": int((hands == PointStatus.OK).sum()),
         "rig_residual_px": state.result.rig_residual_px,
@@ -274,7 +308,7 @@ def _step_train(
         history = train(model, batches, train_settings, report)
         model.requires_grad_(False)
         trained = calibrate_confidence(replace(detector, model=model), initial.heldout)
-        save_detector(weights, trained, start.architecture, {"round": number, "history": history})
+        save_detector(weights, trained, {"round": number, "history": history})
     # Read back even when just written: a run that is taken up again then goes on from the very same weights.
     return load_detector(weights)
 

@@ -101,26 +101,6 @@ def procedural_backgrounds(rng: np.random.Generator, count: int, size: int) -> T
     return picture.clamp_(0, 1)
 
 
-def crop_backgrounds(
-    rng: np.random.Generator, pictures: np.ndarray | list[np.ndarray], count: int, size: int
-) -> Tensor:
-    """Random square pieces (count,3,size,size), in [0,1], of given pictures (H,W,3) uint8, some mirrored."""
-    pieces = np.empty((count, size, size, 3), dtype=np.uint8)
-    for i in range(count):
-        picture = pictures[int(rng.integers(len(pictures)))]
-        height, width = picture.shape[:2]
-        shortest = min(height, width)
-        side = int(np.clip(np.exp(rng.uniform(np.log(0.12), 0)) * shortest, min(16, shortest), shortest))
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        piece = cv2.resize(
-            picture[top : top + side, left : left + side],
-            (size, size),
-            interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR,
-        )
-        pieces[i] = piece[:, ::-1] if rng.random() < 0.5 else piece
-    return torch.from_numpy(pieces).permute(0, 3, 1, 2).to(torch.float32) / 255
-
-
 def room_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """Draw a room, (height,width,3) uint8: wall, floor, furniture, shelves, a window, out of focus.
 

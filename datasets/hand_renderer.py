@@ -65,14 +65,13 @@ class HandPictures:
 
     rgba: (B,4,H,W) float32 in [0,1], display colours, premultiplied by alpha. joints_px: (B,21,2). joints: (B,21,3)
     metres in the camera's frame. visible: (B,21) nothing but the joint's own flesh lies before it, and it lies inside
-    the picture. inside: (B,21) the joint lies inside the picture.
+    the picture.
     """
 
     rgba: Tensor
     joints_px: Tensor
     joints: Tensor
     visible: Tensor
-    inside: Tensor
 
 
 def render_hands(
@@ -116,7 +115,7 @@ def render_hands(
                 _shrink_into(rgba[b], part, window, shown)
                 before = _depth_at(depth, shown, (joints_px[b] + 0.5) * oversample - 0.5)
                 clear[b] = before > hands.joints[b, :, 2] - own_flesh[b] - _VISIBLE_TOLERANCE
-    return HandPictures(rgba, joints_px, hands.joints, inside & clear, inside)
+    return HandPictures(rgba, joints_px, hands.joints, inside & clear)
 
 
 def _dress(surface: HandSurface, position: Tensor, normal: Tensor, looks: HandLooks, b: int) -> None:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 
-def colour_effects(rng: np.random.Generator, pictures: Tensor, strength: float = 1.0) -> Tensor:
+def colour_effects(rng: np.random.Generator, pictures: Tensor) -> Tensor:
     """Random contrast, brightness, white balance, saturation and gamma; pictures (B,3,H,W) in [0,1]."""
     B = pictures.shape[0]
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (B, channels, 1, 1)).astype(np.float32)) * strength
+        return torch.from_numpy(rng.uniform(low, high, (B, channels, 1, 1)).astype(np.float32))
 
     grey = pictures.mean(1, keepdim=True)
     out = grey + (pictures - grey) * (1 + draw(-0.4, 0.35))
@@ -32,44 +32,41 @@ def _motion_kernel(length: float, angle: float) -> np.ndarray:
     return np.asarray(kernel / kernel.sum())
 
 
-def _damage(rng: np.random.Generator, picture: np.ndarray, strength: float) -> np.ndarray:
+def _damage(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Blur, lose pixels, add noise and compress one picture (S,S,3) uint8."""
     size = picture.shape[0]
-    if rng.random() < 0.22 * strength:
+    if rng.random() < 0.22:
         kernel = _motion_kernel(float(rng.uniform(2, size * 0.06)), float(rng.uniform(0, np.pi)))
         picture = cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REPLICATE)
-    if rng.random() < 0.25 * strength:
+    if rng.random() < 0.25:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, size / 85)))
-    if rng.random() < 0.5 * strength:
+    if rng.random() < 0.5:
         # Real hands are often only 50 px long, and are shown to the network enlarged.
         small = int(size * np.exp(rng.uniform(np.log(0.28), 0)))
         down = cv2.INTER_AREA if rng.random() < 0.7 else cv2.INTER_LINEAR
         reduced = cv2.resize(picture, (small, small), interpolation=down)
-        reduced = _noise_and_jpeg(rng, reduced, strength)
+        reduced = _noise_and_jpeg(rng, reduced)
         up = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
         return cv2.resize(reduced, (size, size), interpolation=up)
-    return _noise_and_jpeg(rng, picture, strength)
+    return _noise_and_jpeg(rng, picture)
 
 
-def _noise_and_jpeg(rng: np.random.Generator, picture: np.ndarray, strength: float) -> np.ndarray:
-    if rng.random() < 0.5 * strength:
+def _noise_and_jpeg(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    if rng.random() < 0.5:
         noise = np.empty(picture.shape, dtype=np.int16)
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        cv2.randn(noise, np.zeros(3), np.full(3, float(rng.uniform(1, 14)) * strength))
+        cv2.randn(noise, np.zeros(3), np.full(3, float(rng.uniform(1, 14))))
         picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
-    if rng.random() < 0.5 * strength:
+    if rng.random() < 0.5:
         quality = int(rng.integers(25, 95))
         _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
         picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
     return picture
 
 
-def damage_pictures(rng: np.random.Generator, pictures: Tensor, strength: float = 1.0) -> Tensor:
-    """Blur, down- and up-sampling, noise and JPEG; pictures (B,3,S,S) in [0,1] to uint8 of the same shape.
-
-    strength: 0 leaves the pictures as they are, 1 is what training begins with.
-    """
+def damage_pictures(rng: np.random.Generator, pictures: Tensor) -> Tensor:
+    """Blur, down- and up-sampling, noise and JPEG; pictures (B,3,S,S) in [0,1] to uint8 of the same shape."""
     array = (pictures * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     for i in range(len(array)):
-        array[i] = _damage(rng, array[i], strength)
+        array[i] = _damage(rng, array[i])
     return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()

@@ -7,14 +7,13 @@ the forearm comes from below.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from posekit.datasets.backgrounds import crop_backgrounds, procedural_backgrounds
+from posekit.datasets.backgrounds import procedural_backgrounds
 from posekit.datasets.hand_looks import sample_colours, sample_looks
 from posekit.datasets.hand_model import PosedHands, pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
@@ -24,6 +23,9 @@ from posekit.datasets.photo_effects import colour_effects, damage_pictures
 from posekit.errors import PosekitError
 
 SPLITS = ("training", "validation")
+
+#: So many of the hands have a thing in them.
+_HELD_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,7 @@ class SyntheticHands:
     """An endless data set of drawn right hands: batch(i, n) is always the same for the same seed and split.
 
     seed: of everything. size: side of the pictures, px. split: "training" or "validation"; they share no random number.
-    backgrounds: pictures (N,H,W,3) uint8 (or a list of (H,W,3)) to lay hands over, with drawn ones in
-    `drawn_background_share` of the cases; without them all are drawn. held_share: hands with a thing in them.
-    strength: of colour changes and camera faults, 0 to 1.
+    oversample: hands are drawn this many times larger, then averaged. Raises PosekitError for another split.
     """
 
     def __init__(
@@ -72,20 +72,13 @@ class SyntheticHands:
         size: int = 128,
         *,
         split: str = "training",
-        backgrounds: np.ndarray | list[np.ndarray] | None = None,
-        drawn_background_share: float = 0.5,
-        held_share: float = 0.2,
-        strength: float = 1.0,
         framing: HandFraming | None = None,
         oversample: float = 1.5,
     ) -> None:
         if split not in SPLITS:
             raise PosekitError(f"synthetic hands: split is {split!r}, expected one of {', '.join(SPLITS)}")
         self.seed, self.size, self.split = seed, size, split
-        self.backgrounds = backgrounds if backgrounds is not None and len(backgrounds) else None
-        self.drawn_background_share = drawn_background_share
-        self.held_share, self.strength, self.oversample = held_share, strength, oversample
-        self.framing = framing or HandFraming()
+        self.framing, self.oversample = framing or HandFraming(), oversample
 
     def batch(self, index: int | np.random.Generator, count: int) -> HandBatch:
         """Draw `count` pictures; the same for the same index (or state of the generator) and count."""
@@ -101,39 +94,22 @@ class SyntheticHands:
         box = (joints.amax(1) - joints.amin(1)).amax(1)
         return HandBatch(torch.cat(images), joints, pictures.visible, box)
 
-    def batches(self, count: int, start: int = 0) -> Iterator[HandBatch]:
-        """Endless batches of `count` pictures: indices start, start + 1, ..."""
-        index = start
-        while True:
-            yield self.batch(index, count)
-            index += 1
-
     def draw(self, rng: np.random.Generator, count: int) -> HandPictures:
         """Hands without background: premultiplied RGBA and exact labels."""
         shapes = sample_shapes(rng, count)
         hands = pose_hands(shapes, sample_poses(rng, shapes))
         looks = sample_looks(rng, count)
         hands, views = frame_hands(rng, hands, self.size, self.framing)
-        objects = sample_held_objects(rng, hands, self.held_share)
+        objects = sample_held_objects(rng, hands, _HELD_SHARE)
         return render_hands(hands, views, looks, (self.size, self.size), objects=objects, oversample=self.oversample)
 
     def _photograph(self, rng: np.random.Generator, rgba: Tensor) -> Tensor:
         """Premultiplied RGBA (n,4,S,S) to uint8 pictures (n,3,S,S): background, colours, the camera's faults."""
-        images = colour_effects(rng, self._lay_over(rng, rgba), self.strength)
-        return damage_pictures(rng, images, self.strength)
+        return damage_pictures(rng, colour_effects(rng, self._lay_over(rng, rgba)))
 
     def _lay_over(self, rng: np.random.Generator, rgba: Tensor) -> Tensor:
         count = rgba.shape[0]
-        if self.backgrounds is None:
-            behind = procedural_backgrounds(rng, count, self.size)
-        else:
-            drawn = rng.random(count) < self.drawn_background_share
-            behind = torch.empty(count, 3, self.size, self.size)
-            if drawn.any():
-                behind[torch.from_numpy(drawn)] = procedural_backgrounds(rng, int(drawn.sum()), self.size)
-            if not drawn.all():
-                given = crop_backgrounds(rng, self.backgrounds, int((~drawn).sum()), self.size)
-                behind[torch.from_numpy(~drawn)] = given
+        behind = procedural_backgrounds(rng, count, self.size)
         # Another hand further back, out of place: skin and fingers alone do not make the hand that is asked for.
         second = np.flatnonzero(rng.random(count) < 0.12)
         for i in second:

@@ -26,7 +26,7 @@ class PointStatus(enum.IntEnum):
     NO_AGREEMENT = 2  #: seen often enough, but too few views agree on one place
     ILL_CONDITIONED = 3  #: the agreeing rays are nearly parallel
     BEHIND_CAMERA = 4
-    IMPLAUSIBLE = 5  #: a bone would have an impossible length
+    IMPLAUSIBLE = 5  #: of a hand that is not at the person's wrist
     FILLED = 6  #: not triangulated, filled in from its neighbours in time
 
 

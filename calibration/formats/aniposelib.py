@@ -17,8 +17,7 @@ from scipy.spatial.transform import Rotation
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.files import require_file, write_whole
-
-METRES_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+from posekit.units import METRES_PER_UNIT
 
 #: Tables that peers keep beside those of the cameras.
 _OTHER_TABLES = ("metadata", "capture_volume", "charuco", "checkerboard")

@@ -15,9 +15,9 @@ from defusedxml import ElementTree as Xml
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError
 from posekit.io.files import require_file
+from posekit.units import METRES_PER_UNIT
 
 _SUBPIXELS = 64.0
-_MILLIMETRES = 0.001
 
 
 def read_qualisys(path: str | Path) -> Rig:
@@ -84,7 +84,7 @@ def _camera(path: Path, node: Any) -> Camera:
     # r11 r12 r13 is the first column of world_from_camera, which is the first row of camera_from_world.
     rows = np.array([[number("transform", f"r{row}{column}") for column in "123"] for row in "123"])
     camera_from_world = np.diag([1.0, -1.0, -1.0]) @ rows
-    centre_world = np.array([number("transform", axis) for axis in "xyz"]) * _MILLIMETRES
+    centre_world = np.array([number("transform", axis) for axis in "xyz"]) * METRES_PER_UNIT["mm"]
     try:
         return Camera(
             name=name,

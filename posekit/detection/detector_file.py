@@ -31,17 +31,15 @@ ARCHITECTURES: dict[str, Callable[[], ConvolutionalPoseMachine]] = {
 LIGHT_HAND_WEIGHTS = Path(posekit.__file__).parent / "weights" / "hand-cpm-light.safetensors"
 
 
-def save_detector(
-    path: str | Path, detector: HandDetector, architecture: str, training: dict[str, Any] | None = None
-) -> None:
-    """Write a detector, whole or not at all.
+def save_detector(path: str | Path, detector: HandDetector, training: dict[str, Any] | None = None) -> None:
+    """Write a detector, whole or not at all; its architecture must be one of `ARCHITECTURES`.
 
-    architecture: the key in `ARCHITECTURES` that the model was made by. training: how it was trained, anything JSON can hold.
-    Convolutions are stored in float16 (their rounding is far below the noise of training), the small vectors in float32.
+    training: how it was trained, anything JSON can hold. Convolutions are stored in float16 (their rounding is far below the
+    noise of training), the small vectors in float32.
     """
-    if architecture not in ARCHITECTURES:
+    if detector.architecture not in ARCHITECTURES:
         raise PosekitError(
-            f"{path}: unknown architecture '{architecture}', expected one of: {', '.join(ARCHITECTURES)}"
+            f"{path}: unknown architecture '{detector.architecture}', expected one of: {', '.join(ARCHITECTURES)}"
         )
     tensors = {
         name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
@@ -49,7 +47,7 @@ def save_detector(
     }
     header = {
         "format": FORMAT,
-        "architecture": architecture,
+        "architecture": detector.architecture,
         "crop_size": str(detector.crop_size),
         "skeleton": HAND_21.name,
         "joints": json.dumps(HAND_21.joints),
@@ -62,8 +60,6 @@ def save_detector(
         header["bone_spread"] = json.dumps(detector.bone_lengths.spread)
     with write_whole(path) as temporary:
         save_file(tensors, temporary, metadata=header)
-        # safetensors makes files that only their owner may read.
-        temporary.chmod(0o644)
 
 
 def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS) -> HandDetector:
@@ -110,7 +106,7 @@ def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS) -> HandDetector:
         raise PosekitError(f"{path}: header: found no {error}, expected one") from error
     except (ValueError, TypeError) as error:
         raise PosekitError(f"{path}: header: {error}") from error
-    return HandDetector(model, size, lengths, curve)
+    return HandDetector(model, size, lengths, curve, architecture=architecture)
 
 
 def read_training(path: str | Path = LIGHT_HAND_WEIGHTS) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class HandDetector:
 
     model: 21 joint maps in hand-21 order. crop_size: side of its crops, px. bone_lengths: prior for choosing among peaks, or
     None for every map's highest. confidence: from the height of a peak to the probability that the joint lies within 0.2 B of
-    the truth (B: longer side of the tight box around the hand). batch_size: crops at once.
+    the truth (B: longer side of the tight box around the hand). batch_size: crops at once. architecture: what the model
+    is called in a weight file.
     """
 
     model: ConvolutionalPoseMachine
@@ -32,6 +33,7 @@ class HandDetector:
     bone_lengths: BoneLengths | None = None
     confidence: ConfidenceCurve = RAW_HEIGHT
     batch_size: int = 64
+    architecture: str = "light_hand_cpm"
 
     def fused(self) -> "HandDetector":
         """Return the same detector with batch norms folded into the convolutions before them: a little faster."""

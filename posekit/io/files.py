@@ -5,7 +5,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         raise PosekitError(f"{path}: cannot be written: the folder {path.parent} does not exist")
     if path.is_dir():
         raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         # Some writers make files that only their owner may read; this one gets the mode that any new file has here.
         temporary.touch()
@@ -42,30 +41,11 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def write_whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it becomes `path`, replacing what was there.
-
-    The old folder is moved aside, not removed, until the new one stands: a process killed between the two leaves the old one
-    whole, under a hidden name.
-    """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise PosekitError(f"{path}: cannot be written: it is a file, a folder was expected")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    old = temporary.with_name(f"{temporary.name}.old")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left of files that `write_whole` was writing anywhere below a folder."""
+    for path in folder.rglob(".*.part*"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", path.name) and path.is_file():
+            path.unlink()
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.files import require_file, write_whole
 from posekit.keypoints import Keypoints3D
+from posekit.units import METRES_PER_UNIT
 
 _HEADER = "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames"
-_METRES_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 #: The world's axes in the order of a file's columns; `argsort` of it leads back.
 _AXES: dict[str, tuple[int, int, int]] = {"y": (1, 2, 0), "z": (0, 1, 2)}
 #: Joints whose markers in Pose2Sim's OpenSim models are not called by the joint's own words.
@@ -171,9 +171,9 @@ def _header_number(path: Path, header: dict[str, str], key: str) -> float:
 def _metres_per_unit(path: Path, header: dict[str, str]) -> float:
     unit = header.get("Units", "none")
     try:
-        return _METRES_PER_UNIT[unit.lower()]
+        return METRES_PER_UNIT[unit.lower()]
     except KeyError:
-        raise PosekitError(f"{path}: Units is '{unit}', one of {', '.join(_METRES_PER_UNIT)} was expected") from None
+        raise PosekitError(f"{path}: Units is '{unit}', one of {', '.join(METRES_PER_UNIT)} was expected") from None
 
 
 def _read_row(path: Path, number: int, line: str, marker_count: int) -> list[float]:

@@ -25,7 +25,7 @@ from posekit.io.files import require_file, write_whole
 _VIDEO_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,asf,ogg,mxf,dv,gif,nut"
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 #: Names of videos that can be written.
-VIDEO_SUFFIXES = tuple(_CONTAINERS)
+WRITTEN_VIDEO_SUFFIXES = tuple(_CONTAINERS)
 #: ITU-R BT.709, the number libav and the H.264 standard give it.
 _BT709 = 1
 

@@ -100,7 +100,7 @@ def normalise_images(images: Tensor) -> Tensor:
 
 
 def in_channels_last(model: ConvolutionalPoseMachine) -> ConvolutionalPoseMachine:
-    """Lay out the model's weights channels last, in place: training is a third faster on processors with AVX-512."""
+    """Lay out the model's weights channels last, in place: training on a processor is a third faster."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -110,7 +110,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def light_hand_cpm() -> ConvolutionalPoseMachine:
-    """Hand network for 128 px crops: 21 maps of 32 x 32, 2 stages, 1.65 M parameters, 360 M multiplications a crop."""
+    """Hand network for 128 px crops: 21 maps of 32 x 32, 2 stages, 1.64 M parameters, 359 M multiplications a crop."""
     return ConvolutionalPoseMachine(
         ResidualTrunk((48, 96, 160), (1, 2, 2), 64),
         feature_channels=64,

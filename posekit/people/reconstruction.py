@@ -139,12 +139,10 @@ def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float) -> ND
         # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
         together = distance <= 5 * np.nanmedian(distance, axis=-2, keepdims=True)
     box = hand_box_sides(np.where(together, hand_xy, np.nan))  # (F, C, P)
-    F = len(box)
-    smooth = np.full(box.shape, np.nan)
+    padded = np.pad(box, ((15, 15), (0, 0), (0, 0)), constant_values=np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN windows stay NaN
-        for f in range(F):
-            smooth[f] = np.nanmedian(box[max(0, f - 15) : f + 16], axis=0)
+        smooth = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, 31, axis=0), axis=-1)
     threshold: NDArray[np.float64] = np.fmax(HAND_AGREEMENT * smooth, rig_residual_px).transpose(0, 2, 1)
     return threshold
 

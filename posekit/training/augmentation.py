@@ -44,7 +44,11 @@ class Augmentation:
     patch: float = 0.4
 
     def scaled(self, strength: float) -> "Augmentation":
-        """Return the same with every extent and share times `strength` in [0, 1]; 0 changes nothing but the cut."""
+        """Return the same, weakened by `strength` in [0, 1]; 0 changes nothing but the cut.
+
+        Extents and shares are multiplied by it, factors (zoom, gamma, coarsest) taken to its power. `patch` stays: fewer crops
+        are covered, by patches as large.
+        """
         scaled = {item.name: getattr(self, item.name) * strength for item in fields(self)}
         scaled["patch"] = self.patch
         for name in ("zoom", "gamma", "coarsest"):

@@ -24,10 +24,10 @@ PCK_THRESHOLD = 0.2
 class HandTrainSettings:
     """How to train a hand detector.
 
-    loop: steps, learning rate and so on. The first `small_share` of the run sees crops of `small_size` px. At 112 px they cost
-    three quarters of those of 128 px, and a trained network scored the same on both (PCK@0.2B 0.634 and 0.633; 0.577 at 96 px,
-    and a step from 96 to 128 px took a run a third of its time to make good). The last `light_share` sees augmentation of
-    `light_strength`.
+    loop: steps, learning rate and so on. The first `small_share` of the run sees crops of `small_size` px: those of 112 px cost
+    three quarters of those of 128 px, and one network scores the same on both (PCK@0.2B 0.634 and 0.633). Smaller ones do not
+    pay: at 96 px it scores 0.577, and the step up to `crop_size` costs a third of the run. The last `light_share` sees
+    augmentation of `light_strength`.
     """
 
     loop: TrainSettings

@@ -28,7 +28,6 @@ class TrainSettings:
     rises over the first `warm_up` of the run and falls as a cosine to `final_fraction` of the peak. average_decay: of the
     exponential moving average of the weights, which is what a run returns. sigma, foreground: see `gaussian_heatmaps` and
     `heatmap_loss`; not used for models of distributions. report_every: steps. gradient_norm: gradients are clipped to it.
-    bfloat16: autocast; slower than float32 on a processor without bfloat16 instructions (4 times, on an AVX-512 Xeon of 2019).
     checkpoint: file to resume from if it exists, written every `checkpoint_every` steps and removed by nobody.
     """
 
@@ -42,7 +41,6 @@ class TrainSettings:
     gradient_norm: float = 1.0
     sigma: float = 1.5
     foreground: float = 8.0
-    bfloat16: bool = False
     report_every: int = 20
     checkpoint: Path | None = None
     checkpoint_every: int = 500
@@ -225,9 +223,7 @@ def batch_loss(model: ConvolutionalPoseMachine, batch: CropBatch, settings: Trai
     sigma = settings.sigma if model.distribution_sigma is None else model.distribution_sigma
     target = gaussian_heatmaps(batch.joints, size, model.stride, sigma, model.background)
     weight = joint_weights(batch.joints, batch.weight, model.background)
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-        stages = model(images)
-    stages = [maps.float() for maps in stages]
+    stages = model(images)
     if model.distribution_sigma is not None:
         return distribution_loss(stages, target, weight)
     return heatmap_loss(stages, target, weight, settings.foreground)

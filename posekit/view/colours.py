@@ -20,7 +20,7 @@ _BODY = {"left": LEFT, "right": RIGHT, "middle": MIDDLE}
 _HAND = {"left": LEFT_HAND, "right": RIGHT_HAND, "middle": MIDDLE}
 
 
-def hand_joints(skeleton: Skeleton) -> NDArray[np.bool_]:
+def hand_joint_mask(skeleton: Skeleton) -> NDArray[np.bool_]:
     """Tell which joints belong to a hand, (J,)."""
     found = np.zeros(skeleton.joint_count, dtype=bool)
     for name, joints in skeleton.parts.items():
@@ -35,7 +35,7 @@ def joint_colours(skeleton: Skeleton) -> NDArray[np.uint8]:
         finger_of = {joint: finger for finger, joints in enumerate(HAND_FINGERS) for joint in joints}
         colours = [FINGERS[finger_of[joint]] if joint in finger_of else WRIST for joint in range(skeleton.joint_count)]
     else:
-        in_hand = hand_joints(skeleton)
+        in_hand = hand_joint_mask(skeleton)
         colours = [(_HAND if in_hand[joint] else _BODY)[skeleton.side(joint)] for joint in range(skeleton.joint_count)]
     return np.array(colours, dtype=np.uint8)
 

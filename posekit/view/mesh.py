@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posekit.camera import Camera
 from posekit.skeleton import Skeleton
-from posekit.view.colours import bone_colours, hand_joints, joint_colours
+from posekit.view.colours import bone_colours, hand_joint_mask, joint_colours
 
 # In metres. A body's bone is as thick as a wrist's bones, a finger's bone a third of a finger: hands stay readable.
 BODY_RADIUS = 0.016
@@ -108,8 +108,8 @@ def cylinders(
     starts, ends, radii, colours = starts[kept], ends[kept], radii[kept], colours[kept]
     along = along[kept] / length[kept, None]
     # Any direction that is not nearly parallel gives a basis across the tube.
-    helper = np.where(np.abs(along[:, 2:]) < 0.9, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-    across = np.cross(along, helper)
+    not_parallel = np.where(np.abs(along[:, 2:]) < 0.9, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
+    across = np.cross(along, not_parallel)
     across /= np.linalg.norm(across, axis=-1, keepdims=True)
     other = np.cross(along, across)
     angle = 2 * np.pi * np.arange(SIDES) / SIDES
@@ -140,7 +140,7 @@ def _instances(
 
 def skeleton_mesh(points: NDArray[np.float64], skeleton: Skeleton, body_radius: float = BODY_RADIUS) -> Mesh:
     """Balls and tubes for people's joints (P, J, 3) in metres; a joint that is NaN is not drawn, nor are its bones."""
-    in_hand = hand_joints(skeleton)
+    in_hand = hand_joint_mask(skeleton)
     bones = np.array(skeleton.bones, dtype=np.int64).reshape(-1, 2)
     joint_radius = np.where(in_hand, HAND_RADIUS, body_radius)
     # The bone that joins a hand to the body is as thin as the hand.

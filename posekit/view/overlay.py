@@ -15,7 +15,7 @@ from posekit.io.files import write_whole
 from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints3D
 from posekit.skeleton import Skeleton
-from posekit.view.colours import LEFT_HAND, RIGHT_HAND, bone_colours, hand_joints, joint_colours
+from posekit.view.colours import LEFT_HAND, RIGHT_HAND, bone_colours, hand_joint_mask, joint_colours
 
 Image = UInt8[np.ndarray, "H W 3"]
 #: Names of pictures that can be written.
@@ -50,7 +50,7 @@ def draw_skeleton(
     if confidence is not None:
         seen &= np.asarray(confidence) > min_confidence
     body = max(1.0, np.hypot(width, height) / 400) if thickness is None else thickness
-    in_hand = hand_joints(skeleton)
+    in_hand = hand_joint_mask(skeleton)
     places = [
         tuple(int(value) for value in np.round(point * 2**_SHIFT)) if ok else (0, 0)
         for point, ok in zip(points, seen, strict=True)

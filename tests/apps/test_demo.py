@@ -61,7 +61,11 @@ def test_it_replaces_an_earlier_demo_and_nothing_else(demo, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     assert run(tmp_path / "mine") == 2
-    assert re.search(r"mine: is not empty and holds no earlier demo", capsys.readouterr().err)
-    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+    assert re.search(r"mine: holds other things than an earlier demo", capsys.readouterr().err)
+    (tmp_path / "mine" / "demo.json").write_text("{}")
+    assert run(tmp_path / "mine") == 2
+    assert "notes.txt" in [path.name for path in (tmp_path / "mine").iterdir()]
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--rounds", "0"]) == 2
+    assert not (tmp_path / "demo").exists()
     assert run(tmp_path / "no" / "demo") == 2
     assert "no such folder" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import re
 import tomllib
 import warnings
 from pathlib import Path
@@ -183,6 +184,35 @@ def test_files_of_another_kind(tmp_path, content, reason):
     path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(PosekitError, match=rf"calibration\.toml: {reason}"):
         read_rig(path)
+
+
+def lens(k1: float) -> dict:
+    """A full-HD camera with square pixels and the lens in the middle."""
+    matrix = [[1100.0, 0, 959.5], [0, 1100.0, 539.5], [0, 0, 1]]
+    return {"size": [1920, 1080], "matrix": matrix, "distortions": [k1, 0, 0, 0]}
+
+
+def test_a_lens_that_folds_inside_its_picture_is_named_with_what_it_loses(tmp_path):
+    with pytest.warns(PosekitWarning) as caught:
+        read_rig(write_toml(tmp_path, TABLE, TABLE | lens(-0.37) | {"name": "right"}, metadata={"units": "m"}))
+    (warning,) = caught
+    # r (1 + k1 r^2) turns round at r = (-3 k1)^-1/2, two thirds of which is what it reaches: a disc of 696 px, cut off above
+    # and below by the picture's 1080 px.
+    radius = 1100 * 2 / 3 / np.sqrt(3 * 0.37)
+    cap = radius**2 * np.arccos(540 / radius) - 540 * np.sqrt(radius**2 - 540**2)
+    lost = 1 - (np.pi * radius**2 - 2 * cap) / (1920 * 1080)
+    assert re.search(
+        rf"calibration\.toml: camera 'right': .* in {100 * lost:.0f} % of its picture", str(warning.message)
+    )
+
+
+def test_a_lens_that_folds_in_the_last_corners_or_outside_is_no_matter(tmp_path, shared_data):
+    # At -0.15 the lens reaches 1093 px from the middle, the corners are at 1101 px: a ten-thousandth of the picture.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for k1 in (-0.15, -0.12, 0.0, 0.3):
+            read_rig(metres(tmp_path, **lens(k1)))
+        read_rig(shared_data / "pose2sim_balancing" / "Calib.qca.txt")
 
 
 def test_namesakes_and_unknown_formats_are_refused(tmp_path):

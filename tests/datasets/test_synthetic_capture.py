@@ -47,8 +47,6 @@ def test_the_hand_is_drawn_where_the_calibration_says(capture):
         frames = read_frames(folder / "videos" / f"{camera.name}.mp4", range(3))
         assert frames[0].shape == (120, 160, 3)
         pixels = camera.project(truth.joints_world).round().astype(int)
-        still = np.median([frames[i] for i in range(3)], axis=0)
-        assert np.isfinite(still).all()
         seen = pixels[0][truth.visible[0, c]]
         patch = frames[0][seen[:, 1], seen[:, 0]].astype(float)
         # Skin: red leads blue on nearly every joint, whatever the light.

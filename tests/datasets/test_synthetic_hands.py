@@ -32,7 +32,7 @@ def look() -> object:
 
 @pytest.fixture(scope="module")
 def drawn():
-    data = SyntheticHands(11, SIZE, held_share=0.0)
+    data = SyntheticHands(11, SIZE)
     return data.draw(np.random.default_rng(0), 24)
 
 
@@ -49,7 +49,6 @@ def test_batches_are_the_same_for_the_same_seed_and_index_only():
         SyntheticHands(4, 64, split="validation").batch(7, 3),
     ]
     assert not any(torch.equal(first.joints_px, other.joints_px) for other in others)
-    assert torch.equal(next(data.batches(3, start=7)).images, first.images)
     joints = first.joints_px.numpy()
     np.testing.assert_allclose(first.box_px, np.ptp(joints, axis=1).max(axis=1), rtol=1e-6)
 
@@ -59,17 +58,9 @@ def test_unknown_split_is_a_clear_mistake():
         SyntheticHands(0, split="test")
 
 
-def test_given_backgrounds_are_used():
-    red = np.zeros((2, 80, 100, 3), dtype=np.uint8)
-    red[..., 0] = 200
-    data = SyntheticHands(0, 64, backgrounds=red, drawn_background_share=0.0, strength=0.0, held_share=0.0)
-    image = data.batch(0, 4).images.numpy()
-    assert (np.abs(image[:, :, 0, 0].astype(int) - [200, 0, 0]) <= 1).all()
-
-
 def test_labels_are_the_projection_of_the_joints_and_fill_the_frame():
     framing = HandFraming(scale=(1.0, 1.0), rotation=0.0, jitter=0.0)
-    data = SyntheticHands(2, SIZE, framing=framing, held_share=0.0)
+    data = SyntheticHands(2, SIZE, framing=framing)
     pictures = data.draw(np.random.default_rng(1), 16)
     joints, pixels = pictures.joints.double().numpy(), pictures.joints_px.double().numpy()
     # Oracle: one focal length and principal point per picture must explain all 42 numbers, by least squares.
@@ -85,12 +76,13 @@ def test_labels_are_the_projection_of_the_joints_and_fill_the_frame():
     box = np.ptp(pixels, axis=1).max(axis=1)
     np.testing.assert_allclose(box, SIZE / 2.2, rtol=1e-4)
     np.testing.assert_allclose((pixels.min(1) + pixels.max(1)) / 2, (SIZE - 1) / 2, atol=1e-3)
-    assert pictures.inside.all()
+    assert (pixels > -0.5).all()
+    assert (pixels < SIZE - 0.5).all()
 
 
 def test_hands_stand_upright():
     framing = HandFraming(rotation=0.0)
-    pictures = SyntheticHands(9, SIZE, framing=framing, held_share=0.0).draw(np.random.default_rng(2), 40)
+    pictures = SyntheticHands(9, SIZE, framing=framing).draw(np.random.default_rng(2), 40)
     middle, wrist = pictures.joints_px[:, 9], pictures.joints_px[:, 0]
     # The knuckles lie above the wrist, but for hands that bend far at the wrist or point at the camera.
     assert (middle[:, 1] < wrist[:, 1]).float().mean() > 0.8
@@ -125,10 +117,11 @@ def test_joints_lie_on_the_drawn_hand(drawn):
     alpha = drawn.rgba[:, 3][torch.arange(24)[:, None], at[..., 1], at[..., 0]]
     # A visible joint lies inside flesh; one in a thousand may sit on the silhouette of a bent fingertip.
     assert (alpha[drawn.visible] > 0.5).float().mean() > 0.999
-    # Nothing but the hand can hide a joint here: hidden joints lie on the hand as well.
-    assert (alpha[drawn.inside & ~drawn.visible] > 0.5).float().mean() > 0.99
+    # Nothing but the hand, or what it holds, can hide a joint here: hidden joints lie on something drawn as well.
+    inside = ((drawn.joints_px > -0.5) & (drawn.joints_px < SIZE - 0.5)).all(-1)
+    assert (alpha[inside & ~drawn.visible] > 0.5).float().mean() > 0.99
     assert 0.3 < drawn.visible.float().mean() < 0.95
-    assert not (drawn.visible & ~drawn.inside).any()
+    assert not (drawn.visible & ~inside).any()
 
 
 def test_open_palm_shows_every_finger_and_a_fist_from_behind_hides_the_tips():
@@ -198,10 +191,16 @@ def test_a_hand_outside_the_picture_leaves_it_empty():
     pictures = render_hands(hands, aside, look(), (SIZE, SIZE))
     assert not pictures.rgba.any()
     assert not pictures.visible.any()
-    assert not pictures.inside.any()
 
 
-def test_no_strength_leaves_pictures_alone():
-    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    same = damage_pictures(np.random.default_rng(0), pictures, 0.0)
-    assert torch.equal(same, (pictures * 255).round().to(torch.uint8))
+def test_a_cameras_faults_change_pictures_but_not_what_they_show():
+    pictures = torch.full((200, 3, 64, 64), 64 / 255)
+    pictures[..., 32:] = 191 / 255
+    damaged, again = (damage_pictures(np.random.default_rng(0), pictures.clone()) for _ in range(2))
+    assert torch.equal(damaged, again)
+    halves = damaged.float().unflatten(-1, (2, 32)).mean(dim=(1, 2, 4))
+    # Blur takes some light over the edge, 4 of 127 at most here; a shift by one pixel of 32 would.
+    assert (halves - torch.tensor([64.0, 191.0])).abs().max() < 6
+    untouched = (damaged == torch.tensor([64, 191]).repeat_interleave(32)).flatten(1).all(1).float().mean()
+    # By the shares in `_damage`, 0.78 * 0.75 * 0.5 * 0.5 * 0.5 = 7 % meet no fault; a picture this plain survives some JPEGs.
+    assert 0.05 < untouched < 0.2

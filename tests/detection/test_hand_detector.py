@@ -148,7 +148,7 @@ def test_a_saved_detector_loads_as_it_was(tmp_path):
     curve = ConfidenceCurve(np.array([0, 0.3, 1.0]), np.array([0, 0.8, 0.95]))
     lengths = BoneLengths(HAND_21, np.linspace(0.1, 0.4, 20))
     detector = HandDetector(warmed_up_model(), 128, lengths, curve)
-    save_detector(path, detector, "light_hand_cpm", {"seed": 7})
+    save_detector(path, detector, {"seed": 7})
     loaded = load_detector(path)
     assert loaded.crop_size == 128
     np.testing.assert_array_equal(loaded.confidence.score, curve.score)
@@ -185,7 +185,7 @@ def test_a_saved_detector_loads_as_it_was(tmp_path):
 )
 def test_a_wrong_or_damaged_file_is_one_clear_line(tmp_path, damage, says):
     path = tmp_path / "hand.safetensors"
-    save_detector(path, HandDetector(light_hand_cpm()), "light_hand_cpm")
+    save_detector(path, HandDetector(light_hand_cpm()))
     tensors = load_file(path)
     header = {
         "format": "posekit hand detector 1",
@@ -204,7 +204,7 @@ def test_a_wrong_or_damaged_file_is_one_clear_line(tmp_path, damage, says):
 
 def test_an_unknown_architecture_is_not_saved(tmp_path):
     with pytest.raises(PosekitError, match="other"):
-        save_detector(tmp_path / "x.safetensors", HandDetector(light_hand_cpm()), "other")
+        save_detector(tmp_path / "x.safetensors", HandDetector(light_hand_cpm(), architecture="other"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posekit.errors import PosekitError
-from posekit.io.files import natural_order, require_file, require_folder, write_json, write_whole, write_whole_folder
+from posekit.io.files import natural_order, require_file, require_folder, write_json, write_whole
 
 
 def listing(folder: Path) -> list[str]:
@@ -81,53 +81,6 @@ def test_writing_where_there_is_no_folder_or_where_a_folder_stands(tmp_path):
     with pytest.raises(PosekitError, match=r"a\.txt: cannot be written: it is a folder"):
         write_whole(tmp_path / "a.txt").__enter__()
     assert listing(tmp_path) == ["a.txt"]
-
-
-def test_a_folder_is_replaced_whole(tmp_path):
-    path = tmp_path / "below" / "labels"
-    for content in ("first", "second"):
-        with write_whole_folder(path) as temporary:
-            (temporary / content).write_text(content)
-        assert listing(path) == [content]
-    assert listing(path.parent) == ["labels"]
-
-
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
-def test_a_failed_folder_leaves_the_old_one(tmp_path, error):
-    path = tmp_path / "labels"
-    path.mkdir()
-    (path / "old").write_text("old")
-    with pytest.raises(type(error)), write_whole_folder(path) as temporary:  # noqa: PT012
-        (temporary / "new").write_text("new")
-        raise error
-    assert listing(path) == ["old"]
-    assert listing(tmp_path) == ["labels"]
-
-
-def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "labels"
-    path.mkdir()
-    (path / "old").write_text("old")
-    rename = Path.rename
-
-    def refuse_the_new(self: Path, target: Path) -> Path:
-        if (self / "new").exists():
-            raise OSError(28, "No space left on device")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_the_new)
-    with pytest.raises(OSError, match="No space left"), write_whole_folder(path) as temporary:
-        (temporary / "new").write_text("new")
-    assert listing(path) == ["old"]
-    assert listing(tmp_path) == ["labels"]
-
-
-def test_a_folder_does_not_replace_a_file(tmp_path):
-    (tmp_path / "labels").write_text("mine")
-    with pytest.raises(PosekitError, match=r"labels: cannot be written: it is a file, a folder was expected"):
-        write_whole_folder(tmp_path / "labels").__enter__()
-    assert (tmp_path / "labels").read_text() == "mine"
-    assert listing(tmp_path) == ["labels"]
 
 
 def test_json_has_plain_values_and_null_for_nan(tmp_path):
