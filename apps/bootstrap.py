@@ -214,30 +214,30 @@ def write_pictures(run: Path) -> None:
 
 
 def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
-    """Print one row per round."""
-    from rich.table import Table
+    """Print two rows per round: all frames, and those of which no label is made."""
+    from posekit.apps.tables import figures_table, number
 
-    table = Table(title="every camera held out in turn, against what the others triangulate")
-    for column in ("round", "labels", "boxes", "detected*", "3D points", "px", "PCK@0.2B", "px**", "PCK**"):
-        table.add_column(column, justify="right", no_wrap=True)
-
-    def number(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
+    table = figures_table(
+        "every camera held out in turn, against what the others triangulate",
+        ("round", "frames", "labels", "3D points", "crops", "detected*", "joints", "px", "PCK@0.2B"),
+    )
     for row in figures["rounds"]:
-        later = row["heldout_frames"] or {}
-        table.add_row(
-            str(row["round"]),
-            str(row.get("labels", "-")),
-            str(row["boxes"]),
-            str(row["crops_detected"]),
-            str(row["hand_points"]),
-            number(row["heldout_reprojection_px"], 2),
-            number(row["heldout_pck"], 3),
-            number(later.get("heldout_reprojection_px"), 2),
-            number(later.get("heldout_pck"), 3),
-        )
+        for frames, evidence in (("all", row), ("held out", row["heldout_frames"])):
+            if evidence:
+                table.add_row(
+                    str(row["round"]) if evidence is row else "",
+                    frames,
+                    str(row.get("labels", "-")) if evidence is row else "",
+                    str(row["hand_points"]) if evidence is row else "",
+                    str(evidence["crops"]),
+                    str(evidence["crops_detected"]),
+                    str(evidence["heldout_joints"]),
+                    number(evidence["heldout_reprojection_px"], 2),
+                    number(evidence["heldout_pck"], 3),
+                )
     console.print(table)
-    console.print("* hand crops in which at least half of what the other cameras triangulate lies within 0.2 B")
-    console.print("** of the last fifth of the frames, of which no label is made")
+    console.print(
+        "crops, joints: what the other cameras triangulate; held out: the last fifth, of which no label is made"
+    )
+    console.print("* crops in which at least half of that lies within 0.2 B")
     console.print(f"labels, weights and 3D of every round: {folder}")

@@ -207,19 +207,19 @@ def _pictures(config: DemoConfig, last: Path) -> list[str]:
 
 def _print(console: Any, figures: dict[str, Any], out: Path) -> None:
     """Print the table of errors before and after."""
-    from rich.table import Table
+    from posekit.apps.tables import figures_table, number
 
-    table = Table(title="against the truth")
-    for column in ("", "PCK@0.2B", "later frames", "2D px", "3D points", "median mm", "mean mm"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for number, row in enumerate(figures["rounds"]):
+    table = figures_table(
+        "against the truth", ("", "PCK@0.2B", "held-out frames", "2D px", "3D points", "median mm", "mean mm")
+    )
+    for n, row in enumerate(figures["rounds"]):
         table.add_row(
-            "before" if number == 0 else f"round {number}",
+            "before" if n == 0 else f"round {n}",
             f"{row['pck']:.3f}",
             f"{row['pck_heldout_frames']:.3f}",
             f"{row['epe_px']:.1f}",
             f"{row['points_3d']}/{row['points_3d_of']}",
-            "-" if row["median_3d_mm"] is None else f"{row['median_3d_mm']:.1f}",
+            number(row["median_3d_mm"], 1),
             f"{row['mpjpe_mm']:.1f}",
         )
     console.print(table)

@@ -170,15 +170,12 @@ def measure(result: "Reconstruction", joints: tuple[str, ...], seconds: float) -
 
 def print_figures(console: Any, figures: dict[str, Any]) -> None:
     """Print one row per person."""
-    from rich.table import Table
+    from posekit.apps.tables import figures_table, number
 
-    table = Table(title=f"{len(figures['joints'])} joints; views agree within {figures['threshold_px']:.1f} px")
-    for column in ("person", "frames", "points", "failed", "views/point", "mean px", "median px", "all views px"):
-        table.add_column(column, justify="right")
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
-
+    table = figures_table(
+        f"{len(figures['joints'])} joints; views agree within {figures['threshold_px']:.1f} px",
+        ("person", "frames", "points", "failed", "views/point", "mean px", "median px", "all views px"),
+    )
     for p, person in enumerate(figures["persons"]):
         table.add_row(
             str(p),
@@ -186,8 +183,9 @@ def print_figures(console: Any, figures: dict[str, Any]) -> None:
             str(person["points"]),
             str(person["points_failed"]),
             f"{person['views_per_point']:.2f}",
-            number(person["mean_reprojection_px"]),
-            number(person["median_reprojection_px"]),
-            number(person["mean_all_views_px"]),
+            number(person["mean_reprojection_px"], 2),
+            number(person["median_reprojection_px"], 2),
+            number(person["mean_all_views_px"], 2),
         )
     console.print(table)
+    console.print(f"mean and median: over the views kept; all views: with confidence {CONFIDENT} or more, kept or not")
