@@ -39,14 +39,15 @@ class AssociationSettings:
     max_pair_distance: how far the rays of two views may miss each other, as a share of the person's size in the picture
     (diagonal of the box around the joints). On a rig with 10 px of error and people 900 px tall, true pairs were seen at 0.002
     to 0.024, wrong ones from 0.03 on.
-    max_step: how far (metres, median over joints) a person may move from one frame number to the next; the allowance grows
-    with a gap. max_gap: frame numbers after which a person who was lost is a new one.
+    max_step: how far (metres, median over joints) a person may move in a thirtieth of a second or less; the allowance grows
+    with the root of the time. max_gap: seconds after which a person who was lost is a new one (or three steps from frame to
+    frame, where these are longer). Keypoints that name no rate count as 30 frames per second.
     min_share: people seen (by two views or more) in fewer than this share of the frames are left out.
     """
 
     max_pair_distance: float = 0.06
     max_step: float = 0.35
-    max_gap: int = 60
+    max_gap: float = 2.0
     min_share: float = 0.1
 
 
@@ -77,7 +78,7 @@ def associate_people(
     frame_of = np.array([f for f, members in enumerate(groups) for _ in members], dtype=np.int64)
     member = np.array([m for members in groups for m in members], dtype=np.int64).reshape(-1, len(rig))
     points, support = _triangulate_groups(xy, confidence, cameras, frame_of, member, settings)
-    track_of = _link_over_time(frame_of, points, keypoints.frames, settings)
+    track_of = _link_over_time(frame_of, points, keypoints.frames, keypoints.fps or 30.0, settings)
     return _order_tracks(frame_of, member, track_of, points, support, len(groups), settings)
 
 
@@ -238,39 +239,57 @@ def _triangulate_groups(
 
 
 def _link_over_time(
-    frame_of: NDArray[np.int64], points: NDArray[np.float64], frames: NDArray[np.int64], settings: AssociationSettings
+    frame_of: NDArray[np.int64],
+    points: NDArray[np.float64],
+    frames: NDArray[np.int64],
+    fps: float,
+    settings: AssociationSettings,
 ) -> NDArray[np.int64]:
     """Give every group the number of its track, (M,)."""
     track_of = np.full(len(frame_of), -1)
+    # Where each joint of a track was last seen, (J, 3), and when, (J,) frame numbers.
     last_points: list[NDArray[np.float64]] = []
-    last_frame: list[int] = []
+    last_seen: list[NDArray[np.int64]] = []
+    typical_step = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
+    max_gap = max(settings.max_gap * fps, 3 * typical_step)
     for place, f in enumerate(frames.tolist()):
         here = np.flatnonzero(frame_of == place)
-        active = [t for t in range(len(last_frame)) if f - last_frame[t] <= settings.max_gap]
+        active = [t for t in range(len(last_seen)) if f - last_seen[t].max() <= max_gap]
         if len(here) and active:
-            cost = np.array([[_median_distance(last_points[t], points[m]) for m in here] for t in active])
-            # A person who was out of sight for a while may have gone on walking.
-            limit = np.array([settings.max_step * np.sqrt(f - last_frame[t]) for t in active])[:, None]
-            cost = np.where(cost < limit, cost, 1e6)
+            cost = np.array(
+                [
+                    [_step_cost(last_points[t], points[m], (f - last_seen[t]) / fps, settings.max_step) for m in here]
+                    for t in active
+                ]
+            )
+            cost = np.where(cost < 1, cost, 1e6)
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < 1e6:
                     track_of[here[column]] = active[row]
         for m in here:
+            known = np.isfinite(points[m]).all(axis=-1)
             if track_of[m] < 0:
-                track_of[m] = len(last_frame)
-                last_frame.append(f)
+                track_of[m] = len(last_seen)
                 last_points.append(points[m])
+                last_seen.append(np.full(len(known), f))
             else:
-                known = np.isfinite(points[m]).all(axis=-1, keepdims=True)
-                last_points[track_of[m]] = np.where(known, points[m], last_points[track_of[m]])
-                last_frame[track_of[m]] = f
+                last_points[track_of[m]] = np.where(known[:, None], points[m], last_points[track_of[m]])
+                last_seen[track_of[m]] = np.where(known, f, last_seen[track_of[m]])
     return track_of
 
 
-def _median_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    distance = np.linalg.norm(a - b, axis=-1)
-    distance = distance[np.isfinite(distance)]
-    return float(np.median(distance)) if len(distance) else np.inf
+def _step_cost(
+    before: NDArray[np.float64], after: NDArray[np.float64], age: NDArray[np.float64], max_step: float
+) -> float:
+    """Median over the joints (J, 3) of the way as a share of what is allowed; inf where no joint is in common.
+
+    age: (J,) seconds since each joint was seen. A joint that was hidden for a while may have gone on walking: the arm that
+    comes back after two seconds must not speak against the trunk that was seen all the time.
+    """
+    allowed = max_step * np.sqrt(np.maximum(30 * age, 1))
+    share = np.linalg.norm(before - after, axis=-1) / allowed
+    share = share[np.isfinite(share)]
+    return float(np.median(share)) if len(share) else np.inf
 
 
 def _order_tracks(

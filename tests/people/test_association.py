@@ -150,22 +150,45 @@ def test_somebody_lost_for_too_long_is_somebody_new():
     hidden = np.zeros((20, 1, 1, 1), dtype=bool)
     hidden[5:15] = True
     gone = hide(scene.keypoints, hidden)
-    assert associate_people(gone, scene.rig, AssociationSettings(max_gap=11)).shape[2] == 1
-    slots = associate_people(gone, scene.rig, AssociationSettings(max_gap=10))
+    assert associate_people(gone, scene.rig, AssociationSettings(max_gap=0.4)).shape[2] == 1
+    slots = associate_people(gone, scene.rig, AssociationSettings(max_gap=0.3))  # 9 frames of 30 a second
     assert slots.shape[2] == 2
     # Seen as often, so the earlier comes first.
     assert (slots[:5, :, 0] == 0).all()
     assert (slots[15:, :, 1] == 0).all()
 
 
-def test_gaps_are_counted_in_frame_numbers():
+def test_gaps_are_counted_in_seconds():
     scene = observe(ring_rig(4), [walk(10, (-1, 0), (1, 0))])
     # 22 cm between frames; every one of them for itself is too far for a step of 10 cm, ten frame numbers are not.
     settings = AssociationSettings(max_step=0.1, min_share=0)
     assert associate_people(scene.keypoints, scene.rig, settings).shape[2] == 10
     sparse = replace(scene.keypoints, frames=np.arange(10) * 10)
     assert associate_people(sparse, scene.rig, settings).shape[2] == 1
-    assert associate_people(sparse, scene.rig, replace(settings, max_gap=9)).shape[2] == 10
+    # Ten frame numbers of 300 a second are no longer than one of 30.
+    assert associate_people(replace(sparse, fps=300.0), scene.rig, settings).shape[2] == 10
+
+
+@pytest.mark.parametrize("stride", [2, 61, 1000])
+def test_every_so_many_frames_of_a_long_recording_show_one_person(stride):
+    scene = observe(ring_rig(4), [walk(10, (-1, 0), (1, 0))])
+    sparse = replace(scene.keypoints, frames=np.arange(10) * stride, fps=None)
+    assert associate_people(sparse, scene.rig).shape[2] == 1
+
+
+def test_joints_that_come_back_do_not_make_a_person_a_new_one():
+    # Most of the joints are hidden for 55 frames, in which the person walks 2.2 m.
+    scene = observe(ring_rig(6), [walk(95, (-1.9, 0), (1.9, 0), -np.pi / 2)])
+    hidden = np.zeros((95, 1, 1, PERSON.joint_count), dtype=bool)
+    lost = [
+        joint
+        for joint in PERSON.joints
+        if any(word in joint for word in ("knee", "ankle", "toe", "heel", "wrist", "elbow"))
+    ]
+    hidden[20:75, ..., PERSON.indices(tuple(lost))] = True
+    slots = associate_people(hide(scene.keypoints, hidden), scene.rig)
+    assert slots.shape[2] == 1
+    assert (slots >= 0).all()
 
 
 def test_a_visitor_of_a_few_frames_is_left_out_unless_asked_for():
