@@ -1,7 +1,7 @@
 """From detections in all views to people in 3D: who is who, then every joint of everyone, hands included."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -76,15 +76,23 @@ def identify_people(keypoints: Keypoints2D, rig: Rig, settings: AssociationSetti
     """Return the keypoints with person p in slot p of every view and frame.
 
     Raises PosekitError where the rig lacks a camera of the keypoints, where there are fewer than two cameras, where nothing was
-    detected at all, and where nobody is seen by two cameras at once.
+    detected at all, and where nobody is seen by two cameras at once, or too seldom.
     """
     rig = rig.select(keypoints.cameras)
     if len(rig) < 2:
         raise PosekitError(f"{keypoints.source}: has one camera ('{rig.names[0]}'); triangulation needs two or more")
     if not np.isfinite(keypoints.xy).any():
         raise PosekitError(f"{keypoints.source}: has no detection in any frame of any camera")
+    settings = settings or AssociationSettings()
     detections = take_people(keypoints, associate_people(keypoints, rig, settings))
     if detections.xy.shape[2] == 0:
+        brief = associate_people(keypoints, rig, replace(settings, min_share=0))
+        if brief.shape[2]:
+            seen = int((brief >= 0).any(axis=1).sum(axis=0).max())
+            raise PosekitError(
+                f"{keypoints.source}: nobody is followed for long: of {brief.shape[2]} people, none is seen by two cameras at "
+                f"once in more than {seen} of {len(brief)} frames, and min_share is {settings.min_share:g}"
+            )
         raise PosekitError(
             f"{keypoints.source}: nobody is seen by two cameras at once; are the frames synchronized, and is {rig.source} the "
             "rig of this capture?"
