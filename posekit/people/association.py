@@ -31,6 +31,9 @@ MIN_EXTENT_PX = 130.0
 #: Frames compared at once: 31 cameras with 10 slots each are 25 MB of similarities.
 CHUNK_FRAMES = 32
 
+#: People usually move at 1.5 m/s, which is this share of the 10 m/s that a step may have.
+USUAL_SHARE = 0.15
+
 
 @dataclass(frozen=True)
 class AssociationSettings:
@@ -262,9 +265,9 @@ def _link_over_time(
                     for t in active
                 ]
             )
-            cost = np.where(cost < 1, cost, 1e6)
-            for row, column in zip(*linear_sum_assignment(cost), strict=True):
-                if cost[row, column] < 1e6:
+            possible = np.isfinite(cost)
+            for row, column in zip(*linear_sum_assignment(np.where(possible, cost, 1e6)), strict=True):
+                if possible[row, column]:
                     track_of[here[column]] = active[row]
         for m in here:
             known = np.isfinite(points[m]).all(axis=-1)
@@ -281,15 +284,34 @@ def _link_over_time(
 def _step_cost(
     before: NDArray[np.float64], after: NDArray[np.float64], age: NDArray[np.float64], max_step: float
 ) -> float:
-    """Median over the joints (J, 3) of the way as a share of what is allowed; inf where no joint is in common.
+    """How unlikely it is that joints (J, 3) went from before to after; inf where that is too far or none is in common.
 
     age: (J,) seconds since each joint was seen. A joint that was hidden for a while may have gone on walking: the arm that
     comes back after two seconds must not speak against the trunk that was seen all the time.
     """
     allowed = max_step * np.sqrt(np.maximum(30 * age, 1))
     share = np.linalg.norm(before - after, axis=-1) / allowed
-    share = share[np.isfinite(share)]
-    return float(np.median(share)) if len(share) else np.inf
+    common = np.isfinite(share)
+    if not common.any():
+        return np.inf
+    share, allowed = share[common], allowed[common]
+    # A joint counts as much as its allowance is narrow: legs that were last seen two seconds ago outnumber the head of the last
+    # frame, but fit whoever stands nearer to there by now. Where there are but old positions, these decide.
+    median = _weighted_median(share, 1 / allowed)
+    if median >= 1:
+        return np.inf
+    # Log-likelihood of a normally distributed step, as wide as the time allows. Without the second term, whoever walks through
+    # the place where somebody got lost becomes the lost one, to whom more is allowed.
+    return float((median / USUAL_SHARE) ** 2 / 2 - 3 * np.log((1 / allowed).mean()))
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Median of (N,) values, N > 0; the plain one where the weights are equal."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    # 1e-9: sums of equal weights are equal but for rounding.
+    ends = np.searchsorted(reached, reached[-1] / 2 * np.array((1 - 1e-9, 1 + 1e-9)))
+    return float(values[order][ends].mean())
 
 
 def _order_tracks(

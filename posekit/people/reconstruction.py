@@ -90,8 +90,8 @@ def identify_people(keypoints: Keypoints2D, rig: Rig, settings: AssociationSetti
         if brief.shape[2]:
             seen = int((brief >= 0).any(axis=1).sum(axis=0).max())
             raise PosekitError(
-                f"{keypoints.source}: nobody is followed for long: of {brief.shape[2]} people, none is seen by two cameras at "
-                f"once in more than {seen} of {len(brief)} frames, and min_share is {settings.min_share:g}"
+                f"{keypoints.source}: nobody is followed for long: who is longest is seen by two cameras at once in {seen} of "
+                f"{len(brief)} frames, and people in less than a share of {settings.min_share:g} are left out (min_share)"
             )
         raise PosekitError(
             f"{keypoints.source}: nobody is seen by two cameras at once; are the frames synchronized, and is {rig.source} the "

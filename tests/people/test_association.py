@@ -8,6 +8,7 @@ from posekit.camera import Rig
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D
 from posekit.people.association import AssociationSettings, associate_people, take_people
+from posekit.people.reconstruction import identify_people
 from posekit.skeleton import BODY_25B, HAND_21
 from scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
 
@@ -191,6 +192,35 @@ def test_joints_that_come_back_do_not_make_a_person_a_new_one():
     assert (slots >= 0).all()
 
 
+@pytest.mark.parametrize("aside", [0.0, 0.2])
+def test_who_walks_through_the_place_where_somebody_was_lost_stays_who_it_is(aside):
+    people = [walk(50, (-1.25, 0), (1.25, 0))[:, BODY], walk(50, (0.3, aside), (0.3, aside))[:, BODY]]
+    scene = observe(ring_rig(5), people, noise_px=2.0, skeleton=BODY_25B)
+    hidden = np.zeros((50, 1, 2, 1), dtype=bool)
+    hidden[10:, :, 1] = True
+    slots = associate_people(hide(scene.keypoints, hidden), scene.rig)
+    assert slots.shape[2] == 2
+    assert (slots[..., 0] == 0).all()
+    assert (slots[:10, :, 1] == 1).all()
+    assert (slots[10:, :, 1] == -1).all()
+
+
+def test_joints_that_come_back_do_not_make_people_change_places():
+    # Two pass each other while most of their joints are hidden: each one's legs were last seen where the other is now.
+    rig = ring_rig(6)
+    people = [walk(95, (-1.9, 0), (1.9, 0), -np.pi / 2), walk(95, (1.9, 0.5), (-1.9, 0.5), np.pi / 2)]
+    scene = observe(rig, [person[:, BODY] for person in people], noise_px=2.0, skeleton=BODY_25B)
+    lost = [
+        joint
+        for joint in BODY_25B.joints
+        if any(word in joint for word in ("knee", "ankle", "toe", "heel", "wrist", "elbow"))
+    ]
+    hidden = np.zeros((95, 1, 1, 25), dtype=bool)
+    hidden[20:75, ..., BODY_25B.indices(tuple(lost))] = True
+    shuffled, who = shuffle_people(hide(scene.keypoints, hidden))
+    assert sorted(people_in(associate_people(shuffled, rig), who)) == [[0], [1]]
+
+
 def test_a_visitor_of_a_few_frames_is_left_out_unless_asked_for():
     scene = crossing(4, frames=24)
     hidden = np.zeros((24, 1, 2, 1), dtype=bool)
@@ -198,6 +228,15 @@ def test_a_visitor_of_a_few_frames_is_left_out_unless_asked_for():
     brief = hide(scene.keypoints, hidden)
     assert associate_people(brief, scene.rig).shape[2] == 1
     assert associate_people(brief, scene.rig, AssociationSettings(min_share=0.05)).shape[2] == 2
+
+
+def test_people_who_are_all_too_brief_are_told_from_nobody():
+    scene = observe(ring_rig(4), [walk(30, (0, 0), (0, 0))])
+    brief = hide(scene.keypoints, (np.arange(30) >= 2)[:, None, None, None])
+    with pytest.raises(
+        PosekitError, match=r"the scene: nobody is followed for long: .* in 2 of 30 frames, .* of 0\.1 are"
+    ):
+        identify_people(brief, scene.rig)
 
 
 def cut_in_two(keypoints: Keypoints2D, cameras: list[int], at: int) -> Keypoints2D:
