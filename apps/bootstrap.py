@@ -1,7 +1,9 @@
 """``posekit bootstrap``: the cameras' geometry teaches the hand detector on its own capture."""
 
+import contextlib
 import json as json_module
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,18 +56,19 @@ def main(config: BootstrapConfig) -> None:
 
     start, settings = prepare(config)
     if config.json:
-        require_folder(config.json.parent, "the figures' place")
+        require_folder(config.json.parent, "the folder to write into")
     open_run_folder(config, start.capture.videos)
-    try:
-        with progress_bars() as on_progress:
-            history = bootstrap(start, config.out, settings, on_progress)
-    except PosekitError:
-        if not any(config.out.glob("round_1/*")):
-            # The capture cannot be bootstrapped as it is; a folder with nothing in it to go on from would only be in the way.
-            shutil.rmtree(config.out, ignore_errors=True)
-        raise
+    with locked(config.out):
+        try:
+            with progress_bars() as on_progress:
+                history = bootstrap(start, config.out, settings, on_progress)
+        except PosekitError:
+            if not any(config.out.glob("round_1/*")):
+                # The capture cannot be bootstrapped as it is; a folder with nothing to go on from would only be in the way.
+                shutil.rmtree(config.out, ignore_errors=True)
+            raise
+        write_pictures(config.out)
     figures = run_figures(history)
-    write_pictures(config.out)
     inputs = [*_inputs(config).values(), *start.capture.videos.values()]
     write_record(config.out, "bootstrap", config, inputs, figures=figures)
     if config.json:
@@ -92,11 +95,15 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
 
-    for name, least in (("rounds", 1), ("steps", 1), ("synthetic_hands", 16)):
+    for name, least in (("rounds", 1), ("steps", 1), ("synthetic_hands", 16), ("seed", 0)):
         if getattr(config, name) < least:
             option = name.replace("_", "-")
             raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
     inputs = _inputs(config)
+    if not inputs["keypoints"].exists():
+        raise PosekitError(
+            f"{config.capture / config.keypoints}: no such file or folder; --keypoints names the 2D keypoints"
+        )
     detector = load_detector(inputs["detector"])
     start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
     settings = BootstrapSettings(
@@ -159,7 +166,7 @@ def open_run_folder(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     asked["videos"] = {camera: path.stat().st_size for camera, path in videos.items()}
     kept = config.out / "settings.json"
     if not config.out.exists():
-        require_folder(config.out.parent, "the run folder's place")
+        require_folder(config.out.parent, "the folder to write into")
         config.out.mkdir()
     require_folder(config.out, "a run")
     remove_unfinished(config.out)
@@ -180,6 +187,24 @@ def open_run_folder(config: BootstrapConfig, videos: dict[str, Path]) -> None:
         else:
             what = f"with --{name.replace('_', '-')} {found.get(name)}, not {value}"
         raise PosekitError(f"{config.out}: holds a run {what}; name another folder with --out")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a run folder; the lock ends with the process, however that ends."""
+    from posekit.errors import PosekitError
+
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PosekitError(f"{folder}: another process is at work on this run") from None
+        yield
 
 
 def run_figures(history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def main(config: DemoConfig) -> None:
     from posekit.io.files import write_json
 
     console = Console(markup=False, highlight=False)
-    for name, least in (("cameras", 3), ("frames", 5), ("rounds", 1), ("steps", 1)):
+    for name, least in (("cameras", 3), ("frames", 5), ("rounds", 1), ("steps", 1), ("seed", 0)):
         if getattr(config, name) < least:
             raise PosekitError(f"demo: --{name} {getattr(config, name)}: {least} or more was expected")
     _clear(config.out)
@@ -104,7 +104,7 @@ def _clear(out: Path) -> None:
     from posekit.errors import PosekitError
     from posekit.io.files import require_folder
 
-    require_folder(out.resolve().parent, "the demo's place")
+    require_folder(out.resolve().parent, "the folder to write into")
     if out.exists():
         require_folder(out, "an earlier demo")
         held = {path.name for path in out.iterdir()}

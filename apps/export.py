@@ -43,7 +43,7 @@ def main(config: ExportConfig) -> None:
     if config.out.suffix.lower() not in FORMATS:
         known = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
         raise PosekitError(f"{config.out}: '{config.out.suffix}' is no format that can be written; known are: {known}")
-    require_folder(config.out.parent, "the result's place")
+    require_folder(config.out.parent, "the folder to write into")
     keypoints = Keypoints3D.load(config.keypoints)
     if config.fps is not None:
         if not 0 < config.fps < math.inf:

@@ -135,7 +135,9 @@ def _check(config: TrainConfig) -> None:
     from posekit.errors import PosekitError
     from posekit.io.files import require_folder
 
-    require_folder(config.out.parent, "the weights' place")
+    require_folder(config.out.parent, "the folder to write into")
+    if config.minutes is not None and not config.minutes > 0:
+        raise PosekitError(f"--minutes: {config.minutes:g} is not a positive number")
     if config.out.suffix != ".safetensors":
         raise PosekitError(f"{config.out}: weights are a safetensors file, a name ending in .safetensors was expected")
     for name, least in (
@@ -147,6 +149,7 @@ def _check(config: TrainConfig) -> None:
         ("learning_rate", 0),
         ("save_every", 0),
         ("threads", 1),
+        ("seed", 0),
     ):
         value = getattr(config, name)
         if value is not None and not value >= least:

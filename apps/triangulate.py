@@ -47,12 +47,17 @@ def main(config: TriangulateConfig) -> None:
 
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig
+    from posekit.errors import PosekitError
     from posekit.io.files import write_json
     from posekit.people.reconstruction import ReconstructionSettings, reconstruct_people
 
     _check(config)
     rig = read_rig(config.rig)
     keypoints = read_keypoints(config.keypoints, config.skeleton, config.fps or _rate_of_videos(config.keypoints))
+    if config.min_views > len(keypoints.cameras):
+        raise PosekitError(
+            f"--min-views: {config.min_views} views are asked for, there are {len(keypoints.cameras)} cameras"
+        )
     counted = _counted_joints(keypoints, config.joints)
     start = time.perf_counter()
     result = reconstruct_people(keypoints, rig, ReconstructionSettings(config.threshold_px, config.min_views))
@@ -75,7 +80,7 @@ def _check(config: TriangulateConfig) -> None:
 
     for path in (config.out, config.json):
         if path is not None:
-            require_folder(path.parent, "the result's place")
+            require_folder(path.parent, "the folder to write into")
             if path.is_dir():
                 raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
     if config.out.suffix.lower() not in (".h5", ".hdf5"):

@@ -74,7 +74,7 @@ def _check_outputs(config: ViewConfig) -> None:
     for path, video, option in kinds:
         if path is None:
             continue
-        require_folder(path.parent, "the result's place")
+        require_folder(path.parent, "the folder to write into")
         if video is not None and _is_video(path) != video:
             raise PosekitError(f"{path}: {option} writes a {'video' if video else 'picture'}, not '{path.suffix}'")
     if config.size and min(config.size) < 16:

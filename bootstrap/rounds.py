@@ -215,6 +215,14 @@ def well_seen_people(detections: Keypoints2D, min_views: int) -> Keypoints2D:
         raise PosekitError(
             f"{detections.source}: nobody is seen by {min_views} cameras at once in a tenth of the frames"
         )
+    if not kept.all():
+        warnings.warn(
+            PosekitWarning(
+                f"{detections.source}: {int((~kept).sum())} of {len(kept)} people are left out: fewer than {min_views} cameras "
+                "see them at once in nine tenths of the frames"
+            ),
+            stacklevel=2,
+        )
     return replace(detections, xy=detections.xy[:, :, kept], confidence=detections.confidence[:, :, kept])
 
 

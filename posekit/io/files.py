@@ -81,9 +81,9 @@ def require_file(path: str | Path, what: str) -> Path:
     """Return `path` as a Path, or say in one line that there is no such file."""
     path = Path(path)
     if not path.exists():
-        raise PosekitError(f"{path}: no such file ({what} was expected)")
+        raise PosekitError(f"{path}: no such file (expected: {what})")
     if not path.is_file():
-        raise PosekitError(f"{path}: is a folder, a file with {what} was expected")
+        raise PosekitError(f"{path}: is a folder, not a file (expected: {what})")
     return path
 
 
@@ -91,7 +91,7 @@ def require_folder(path: str | Path, what: str) -> Path:
     """Return `path` as a Path, or say in one line that there is no such folder."""
     path = Path(path)
     if not path.exists():
-        raise PosekitError(f"{path}: no such folder ({what} was expected)")
+        raise PosekitError(f"{path}: no such folder (expected: {what})")
     if not path.is_dir():
-        raise PosekitError(f"{path}: is a file, a folder with {what} was expected")
+        raise PosekitError(f"{path}: is a file, not a folder (expected: {what})")
     return path

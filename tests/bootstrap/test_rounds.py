@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from posekit.apps.bootstrap import locked
 from posekit.apps.main import main
 from posekit.bootstrap.labels import load_crops
 from posekit.calibration.formats import read_rig
@@ -158,6 +159,16 @@ def test_the_same_inputs_elsewhere_go_on(run, filmed, tmp_path, monkeypatch):
     shutil.copytree(folder / "capture", tmp_path / "capture")
     monkeypatch.chdir(tmp_path)
     assert main(command(Path(), run, weights=folder / "untrained.safetensors")) == 0
+
+
+def test_a_second_process_on_a_run_is_refused_and_harms_nothing(filmed, tmp_path, capsys):
+    folder, _, _ = filmed
+    out = tmp_path / "run"
+    assert main(command(folder, out)) == 0
+    shutil.rmtree(out / "round_1")
+    with locked(out):
+        refused(capsys, command(folder, out), "another process is at work")
+    assert (out / "round_0" / "keypoints3d.h5").is_file()
 
 
 def test_a_folder_in_which_nothing_was_begun_is_begun(filmed, capsys, tmp_path):

@@ -135,11 +135,11 @@ def test_missing_and_mistaken_inputs(tmp_path):
     file.write_text("")
     assert require_file(str(file), "x") == file
     assert require_folder(tmp_path, "x") == tmp_path
-    with pytest.raises(PosekitError, match=r"gone: no such file \(a rig was expected\)"):
+    with pytest.raises(PosekitError, match=r"gone: no such file \(expected: a rig\)"):
         require_file(tmp_path / "gone", "a rig")
-    with pytest.raises(PosekitError, match=r"is a folder, a file with a rig was expected"):
+    with pytest.raises(PosekitError, match=r"is a folder, not a file \(expected: a rig"):
         require_file(tmp_path, "a rig")
-    with pytest.raises(PosekitError, match=r"gone: no such folder \(videos was expected\)"):
+    with pytest.raises(PosekitError, match=r"gone: no such folder \(expected: videos\)"):
         require_folder(tmp_path / "gone", "videos")
-    with pytest.raises(PosekitError, match=r"a\.txt: is a file, a folder with videos was expected"):
+    with pytest.raises(PosekitError, match=r"a\.txt: is a file, not a folder \(expected: videos"):
         require_folder(file, "videos")

@@ -7,6 +7,7 @@ import pytest
 from posekit.errors import PosekitError
 from posekit.io.openpose_json import read_openpose_folder
 from posekit.skeleton import BODY_25, BODY_25B, HAND_21, with_hands
+from scenes import PERSON, looking_camera, standing_person
 
 NAMINGS = {
     "OpenPose, from video": ("{camera}_json", "{camera}_{frame:012d}_keypoints.json"),
@@ -16,9 +17,14 @@ NAMINGS = {
 }
 
 
+def height(n: int) -> float:
+    """Up and down, so that the points lie neither as a BODY_25 nor as a BODY_25B."""
+    return 1.0 + 100 * (7 * n % 25)
+
+
 def flat(count: int, first: float) -> list[float]:
-    """Points (first, 1, 0.5), (first + 1, 2, 0.5) ..."""
-    return [value for n in range(count) for value in (first + n, 1.0 + n, 0.5)]
+    """Points (first, height(0), 0.5), (first + 1, height(1), 0.5) ..."""
+    return [value for n in range(count) for value in (first + n, height(n), 0.5)]
 
 
 def person(first: float = 100, **lists: list[float]) -> dict:
@@ -39,6 +45,19 @@ def write_frames(folder: Path, camera: str = "a", frames: range = range(2), peop
         )
 
 
+@pytest.mark.parametrize("order", [BODY_25, BODY_25B], ids=lambda order: order.name)
+def test_another_order_of_the_joints_is_noticed(tmp_path, order):
+    body = standing_person()
+    places = dict(zip(PERSON.joints, looking_camera("a", (1, 4, 1.5), (0, 0, 1)).project(body), strict=True))
+    places |= {"mid_hip": (places["left_hip"] + places["right_hip"]) / 2}
+    points = [value for joint in order.joints for value in (*places.get(joint, (0, 0)), 0.9)]
+    write_frames(tmp_path, people=[{"pose_keypoints_2d": points}])
+    assert read_openpose_folder(tmp_path, order).skeleton == order
+    other = BODY_25 if order is BODY_25B else BODY_25B
+    with pytest.raises(PosekitError, match=f"lie as those of {order.name}, not of {other.name}: read with --skeleton"):
+        read_openpose_folder(tmp_path, other)
+
+
 @pytest.mark.parametrize(("folder_name", "file_name"), NAMINGS.values(), ids=NAMINGS)
 def test_every_naming_in_use(tmp_path, folder_name, file_name):
     cameras = ("cam01", "cam02_side")
@@ -54,7 +73,7 @@ def test_every_naming_in_use(tmp_path, folder_name, file_name):
     for f, frame in enumerate((7, 8, 100)):
         for c in range(2):
             assert found.xy[f, c, 0, :, 0].tolist() == [1000 * (c + 1) + frame + n for n in range(25)]
-            assert found.xy[f, c, 0, :, 1].tolist() == [1 + n for n in range(25)]
+            assert found.xy[f, c, 0, :, 1].tolist() == [height(n) for n in range(25)]
     assert (found.confidence == 0.5).all()
 
 
@@ -199,7 +218,7 @@ def test_mistaken_folders_and_skeletons(tmp_path):
     with pytest.raises(PosekitError, match="gone: no such folder"):
         read_openpose_folder(tmp_path / "gone", BODY_25)
     path = write(tmp_path, "0.json", [])
-    with pytest.raises(PosekitError, match=r"0\.json: is a file, a folder with OpenPose JSON"):
+    with pytest.raises(PosekitError, match=r"0\.json: is a file, not a folder .*OpenPose JSON"):
         read_openpose_folder(path, BODY_25)
     for skeleton in (HAND_21, with_hands(BODY_25)):
         with pytest.raises(PosekitError, match="a body without hands was expected"):
