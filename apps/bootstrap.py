@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from posekit.keypoints import Keypoints2D
 
 
+_SETTINGS, _LOCK = "settings.json", "lock"
+
+
 @dataclass(frozen=True)
 class BootstrapConfig:
     """Teach the hand detector on a capture: triangulate, reproject as labels, train, detect again."""
@@ -52,13 +55,16 @@ def main(config: BootstrapConfig) -> None:
     from posekit.apps.provenance import write_record
     from posekit.bootstrap.rounds import bootstrap
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder, write_json
+    from posekit.io.files import remove_unfinished, require_folder, write_json
 
     start, settings = prepare(config)
     if config.json:
         require_folder(config.json.parent, "the folder to write into")
-    open_run_folder(config, start.capture.videos)
+    open_run_folder(config.out)
     with locked(config.out):
+        # Only now: without the lock they may be what another process is writing.
+        remove_unfinished(config.out)
+        keep_settings(config, start.capture.videos)
         try:
             with progress_bars() as on_progress:
                 history = bootstrap(start, config.out, settings, on_progress)
@@ -149,11 +155,25 @@ def check_against_capture(keypoints: "Keypoints2D", videos: dict[str, Path], fra
         )
 
 
-def open_run_folder(config: BootstrapConfig, videos: dict[str, Path]) -> None:
-    """Make the run folder, or go on in it where the same command made it from the same inputs."""
+def open_run_folder(folder: Path) -> None:
+    """Make the run folder; one that is there must hold a run, or nothing of anybody else's."""
+    from posekit.errors import PosekitError
+    from posekit.io.files import is_unfinished, require_folder
+
+    if not folder.exists():
+        require_folder(folder.parent, "the folder to write into")
+        folder.mkdir()
+    require_folder(folder, "a run")
+    held = {path.name for path in folder.iterdir() if not is_unfinished(path)} - {_LOCK}
+    if held and _SETTINGS not in held:
+        raise PosekitError(f"{folder}: is not empty and holds no run; name another folder with --out")
+
+
+def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
+    """Note what the run is made with and from; raise PosekitError where it was begun with something else."""
     from posekit.apps.provenance import content_hash
     from posekit.errors import PosekitError
-    from posekit.io.files import remove_unfinished, require_folder, write_json
+    from posekit.io.files import write_json
 
     inputs = _inputs(config)
     # Of the inputs their content is compared, not where they lie; of the videos, which may be large, their sizes.
@@ -164,17 +184,10 @@ def open_run_folder(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     }
     asked |= {name: content_hash(path) for name, path in inputs.items()}
     asked["videos"] = {camera: path.stat().st_size for camera, path in videos.items()}
-    kept = config.out / "settings.json"
-    if not config.out.exists():
-        require_folder(config.out.parent, "the folder to write into")
-        config.out.mkdir()
-    require_folder(config.out, "a run")
-    remove_unfinished(config.out)
-    if not any(config.out.iterdir()):
+    kept = config.out / _SETTINGS
+    if not kept.exists():
         write_json(kept, asked)
         return
-    if not kept.exists():
-        raise PosekitError(f"{config.out}: is not empty and holds no run; name another folder with --out")
     try:
         found = json_module.loads(kept.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -199,7 +212,7 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:  # not on Windows
         yield
         return
-    with (folder / "lock").open("w") as file:
+    with (folder / _LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -41,10 +41,15 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Tell a file that `write_whole` is writing, or was writing when its process was killed."""
+    return bool(re.fullmatch(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", path.name)) and path.is_file()
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left of files that `write_whole` was writing anywhere below a folder."""
     for path in folder.rglob(".*.part*"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", path.name) and path.is_file():
+        if is_unfinished(path):
             path.unlink()
 
 

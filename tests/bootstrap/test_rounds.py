@@ -166,9 +166,12 @@ def test_a_second_process_on_a_run_is_refused_and_harms_nothing(filmed, tmp_path
     out = tmp_path / "run"
     assert main(command(folder, out)) == 0
     shutil.rmtree(out / "round_1")
+    being_written = out / "round_0" / ".keypoints3d.0123abcd.part.h5"
+    being_written.write_bytes(b"half")
     with locked(out):
         refused(capsys, command(folder, out), "another process is at work")
     assert (out / "round_0" / "keypoints3d.h5").is_file()
+    assert being_written.is_file()
 
 
 def test_a_folder_in_which_nothing_was_begun_is_begun(filmed, capsys, tmp_path):
