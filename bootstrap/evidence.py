@@ -78,9 +78,7 @@ def held_out_evidence(result: Reconstruction, rig: Rig) -> HeldOutEvidence:
             projected = camera.project(points)
             projected[hidden_by_anyone(points, people.xyz, people.skeleton, camera.centre_world)] = np.nan
             reference[:, c][:, :, joints] = projected.reshape(F, H, len(joints), 2)
-        with np.errstate(invalid="ignore"):
-            outside = ~((reference[:, c] > -0.5) & (reference[:, c] < np.array(camera.size) - 0.5)).all(axis=-1)
-        reference[:, c][outside] = np.nan
+        reference[:, c][~camera.in_picture(reference[:, c])] = np.nan
     error = np.linalg.norm(hands.xy - reference, axis=-1)
     error[hands.confidence <= 0] = np.nan
     return HeldOutEvidence(reference, error, _reference_box(reference))

@@ -100,9 +100,8 @@ def hand_boxes(result: Reconstruction, rig: Rig) -> HandBox:
             shift = np.where(agrees, own - wrist_px, 0)
             depth = (wrist @ camera.rotation.T + camera.translation)[..., 2]
             box_centre = middle_px + shift
-            # A hand outside the picture has no box. NaN compares as outside.
-            in_picture = ((box_centre > -0.5) & (box_centre < np.array(camera.size) - 0.5)).all(axis=-1, keepdims=True)
-            centre[:, c, hands] = np.where(in_picture, box_centre, np.nan)
+            # A hand outside the picture has no box.
+            centre[:, c, hands] = np.where(camera.in_picture(box_centre)[..., None], box_centre, np.nan)
             side[:, c, hands] = BOX_PER_FOREARM * length * camera.matrix[0, 0] / np.where(depth > 0, depth, np.nan)
             angle[:, c, hands] = direction_angle(wrist_px - elbow_px)
     return HandBox(centre, side, angle, left)

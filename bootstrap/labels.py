@@ -96,7 +96,7 @@ def make_labels(
             label = camera.project(xyz[chosen])
             hidden = hidden_by_anyone(xyz[chosen], people.xyz[chosen], people.skeleton, camera.centre_world)
             label[hidden] = np.nan
-            label[~_inside(label, boxes[chosen, c, h], camera.size)] = np.nan
+            label[~(camera.in_picture(label) & _in_crop(label, boxes[chosen, c, h]))] = np.nan
             kept = np.isfinite(label).all(axis=-1).sum(axis=1) >= settings.min_joints
             places = chosen[kept]
             rows["place"].append(places)
@@ -110,12 +110,12 @@ def make_labels(
     return HandLabels(**{name: np.concatenate(values) for name, values in rows.items()}, round=round_number)
 
 
-def _inside(joints_px: NDArray[np.float64], boxes: HandBox, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Joints (N, 21) that lie in the picture and in the crop that is kept of it, CROP_MARGIN times the detector's box."""
+def _in_crop(joints_px: NDArray[np.float64], boxes: HandBox) -> NDArray[np.bool_]:
+    """Joints (N, 21) that lie in the crop that is kept of a picture, CROP_MARGIN times the detector's box."""
     in_crop = transform_points(crop_from_image(boxes, 1), joints_px)  # the box's edges lie at -0.5 and 0.5
     with np.errstate(invalid="ignore"):
-        in_box = (np.abs(in_crop) < 0.5 * CROP_MARGIN).all(axis=-1)
-        return in_box & (joints_px > -0.5).all(axis=-1) & (joints_px < np.array(size) - 0.5).all(axis=-1)
+        inside: NDArray[np.bool_] = (np.abs(in_crop) < 0.5 * CROP_MARGIN).all(axis=-1)
+    return inside
 
 
 def cut_label_crops(

@@ -335,7 +335,7 @@ def simulate_body_detections(
             found = camera.project(points) + rng.normal(0, settings.detection_noise_px, (F, 2))
             gross = rng.random((F,)) < settings.detection_gross
             found[gross] = rng.uniform(0, 1, (int(gross.sum()), 2)) * size
-            missing = (rng.random((F,)) < settings.detection_missing) | ~((found > -0.5) & (found < size - 0.5)).all(1)
+            missing = (rng.random((F,)) < settings.detection_missing) | ~camera.in_picture(found)
             found[missing] = np.nan
             xy[:, c, 0, joint] = found
             confidence[:, c, 0, joint] = np.where(missing, 0, rng.uniform(0.45, 0.95, F))

@@ -96,6 +96,13 @@ class Camera:
         points = torch.from_numpy(np.array(points_world, dtype=np.float64))
         return self._batch.project(points)[..., 0, :].numpy()
 
+    def in_picture(self, pixels: ArrayLike) -> NDArray[np.bool_]:
+        """Tell which pixels (..., 2) lie in the picture, (...); NaN does not."""
+        places = np.asarray(pixels)
+        # Pixel (0, 0) is a pixel's centre, so the picture begins and ends half a pixel outside.
+        with np.errstate(invalid="ignore"):
+            return np.asarray(((places > -0.5) & (places < np.array(self.size) - 0.5)).all(axis=-1))
+
     def undistort(self, pixels: ArrayLike) -> Array:
         """Turn pixels (..., 2) into normalised image coordinates (..., 2), without the lens."""
         points = torch.from_numpy(np.array(pixels, dtype=np.float64))

@@ -176,3 +176,10 @@ def test_rotation_vectors_of_opencv_are_the_same_rotation():
     expected, _ = cv2.projectPoints(points, vector, np.array((0.1, -0.2, 4)), MATRIX, None)
     # Pixels of 1e3 have rounding errors of 1e-13; a dozen operations.
     assert np.abs(camera.project(points) - expected[:, 0]).max() < 1e-10
+
+
+def test_the_picture_ends_half_a_pixel_outside_its_outermost_pixels():
+    camera = Camera("a", (640, 480), np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1.0]]), (), np.eye(3), np.zeros(3))
+    places = [(0, 0), (-0.4, 479.4), (639.4, 0), (-0.6, 10), (10, 479.6), (639.6, 10), (np.nan, 10), (10, np.nan)]
+    assert camera.in_picture(places).tolist() == [True] * 3 + [False] * 5
+    assert camera.in_picture(np.zeros((2, 3, 2))).shape == (2, 3)
