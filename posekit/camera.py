@@ -1,12 +1,13 @@
-"""Cameras: a pinhole with Brown-Conrady distortion, and the rig that several of them form.
+"""Cameras: a pinhole with Brown-Conrady or fisheye distortion, and the rig that several of them form.
 
 A point in the world's frame stands in the camera's frame at ``rotation @ point_world + translation``; x points right, y down,
 z forward. Pixel (0, 0) is the centre of the top-left pixel.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,12 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from posekit.errors import PosekitError, PosekitWarning
-from posekit.geometry.projection import (
-    fold_radius2,
-    project_points,
-    project_with_jacobian,
-    undistort_normalised,
-)
+from posekit.geometry.lens import Lens
+from posekit.geometry.projection import project_points, project_with_jacobian, undistort_with
 
 Array = NDArray[np.float64]
 
@@ -47,7 +44,9 @@ class Camera:
     """One camera. Raises PosekitError, naming the camera and the field, where a value cannot be.
 
     size: (width, height), px. matrix: (3, 3) camera matrix, px. distortion: 0, 4, 5 or 8 coefficients in OpenCV's order,
-    kept as 8. rotation: (3, 3), the world's axes turned into the camera's. translation: (3,) metres.
+    kept as 8. rotation: (3, 3), the world's axes turned into the camera's. translation: (3,) metres. fisheye: the lens is
+    OpenCV's cv2.fisheye (Kannala-Brandt) and its distortion k1 k2 k3 k4, 4 coefficients; it sees less than 90 degrees from
+    its axis: what is not in front of the camera is in no picture here.
     """
 
     name: str
@@ -56,6 +55,7 @@ class Camera:
     distortion: Array
     rotation: Array
     translation: Array
+    fisheye: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         where = f"camera {self.name}"
@@ -68,6 +68,8 @@ class Camera:
             raise PosekitError(f"{where}: distortion: has {len(coefficients)} coefficients, 0, 4, 5 or 8 were expected")
         padded = np.zeros(8)
         padded[: len(coefficients)] = coefficients
+        if self.fisheye and padded[4:].any():
+            raise PosekitError(f"{where}: distortion: a fisheye lens has 4 coefficients, found {len(coefficients)}")
         object.__setattr__(self, "distortion", _frozen(padded, (8,), f"{where}: distortion"))
         object.__setattr__(self, "matrix", _frozen(self.matrix, (3, 3), f"{where}: matrix"))
         object.__setattr__(self, "rotation", _frozen(self.rotation, (3, 3), f"{where}: rotation"))
@@ -172,14 +174,49 @@ class Rig:
         warnings.warn(PosekitWarning(f"{line}; read as it is, not rescaled"), stacklevel=2)
 
 
+def match_camera_names(rig: Rig, names: Sequence[str]) -> Rig:
+    """Rename cameras that a capture calls by `names`, where the two differ by punctuation, case or leading zeros only.
+
+    Warns, naming the pairs. Where that is not one to one, or does not find every name, the rig is returned as it is: never is
+    a camera matched by its place. Cameras that the capture does not have keep their names.
+    """
+    missing = [name for name in names if name not in rig.names]
+    free = [name for name in rig.names if name not in names]
+    pairs = {}
+    for name in missing:
+        alike = [other for other in free if _spelling(other) == _spelling(name)]
+        rivals = [other for other in (*rig.names, *names) if other not in (name, *alike)]
+        if len(alike) != 1 or any(_spelling(other) == _spelling(name) for other in rivals):
+            return rig
+        pairs[alike[0]] = name
+    if not pairs:
+        return rig
+    told = ", ".join(f"{old} is taken for {new}" for old, new in pairs.items())
+    warnings.warn(
+        PosekitWarning(f"{rig.source or 'the rig'}: its cameras have other names than the capture's: {told}"),
+        stacklevel=2,
+    )
+    return Rig(tuple(replace(camera, name=pairs.get(camera.name, camera.name)) for camera in rig.cameras), rig.source)
+
+
+def _spelling(name: str) -> tuple[str, ...]:
+    """What remains of a name without punctuation, case and leading zeros; cam_1_2 stays another one than cam_12."""
+    parts = re.findall(r"\d+|[^\W\d_]+(?:[\W_]+[^\W\d_]+)*", name.casefold())
+    return tuple(part.lstrip("0") or "0" if part[0].isdigit() else re.sub(r"[\W_]", "", part) for part in parts)
+
+
 @dataclass(frozen=True, eq=False)
 class CameraBatch:
-    """The cameras of a rig as tensors, for batched work: matrix (C, 3, 3), distortion (C, 8), rotation, translation."""
+    """The cameras of a rig as tensors, for batched work: matrix (C, 3, 3), distortion (C, 8), rotation, translation.
+
+    fisheye: (C,) bool, whose lens is a fisheye; None where no camera's is.
+    """
 
     matrix: Tensor
     distortion: Tensor
     rotation: Tensor
     translation: Tensor
+    fisheye: Tensor | None = None
 
     @classmethod
     def from_rig(
@@ -190,11 +227,13 @@ class CameraBatch:
         def stack(values: list[Array]) -> Tensor:
             return torch.from_numpy(np.stack(values)).to(device, dtype)
 
+        fisheye = [camera.fisheye for camera in rig.cameras]
         return cls(
             stack([camera.matrix for camera in rig.cameras]),
             stack([camera.distortion for camera in rig.cameras]),
             stack([camera.rotation for camera in rig.cameras]),
             stack([camera.translation for camera in rig.cameras]),
+            torch.tensor(fisheye, device=device) if any(fisheye) else None,
         )
 
     def __len__(self) -> int:
@@ -206,23 +245,27 @@ class CameraBatch:
         return -torch.einsum("cji,cj->ci", self.rotation, self.translation)
 
     @cached_property
-    def _lens(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Where the lenses fold is looked for once."""
-        return self.matrix, self.distortion, self.rotation, self.translation, fold_radius2(self.distortion)
+    def lens(self) -> Lens:
+        """The lenses, for coordinates (..., C); where they fold is looked for once."""
+        return Lens.of(self.distortion, self.fisheye)
+
+    @property
+    def _projection(self) -> tuple[Tensor, Lens, Tensor, Tensor]:
+        return self.matrix, self.lens, self.rotation, self.translation
 
     def project(self, points_world: Tensor) -> Tensor:
         """Project (..., 3) metres into every camera: (..., C, 2) px.
 
         NaN where not in front of a camera, and so far aside that the model of its lens folds back into the picture.
         """
-        return project_points(points_world, *self._lens)
+        return project_points(points_world, *self._projection)
 
     def project_with_jacobian(self, points_world: Tensor) -> tuple[Tensor, Tensor]:
         """Project, with d pixel / d point (..., C, 2, 3) in px/m."""
-        return project_with_jacobian(points_world, *self._lens)
+        return project_with_jacobian(points_world, *self._projection)
 
     def undistort(self, pixels: Tensor) -> Tensor:
         """Turn pixels (..., C, 2) into normalised image coordinates (..., C, 2), without the lens."""
         y = (pixels[..., 1] - self.matrix[:, 1, 2]) / self.matrix[:, 1, 1]
         x = (pixels[..., 0] - self.matrix[:, 0, 2] - self.matrix[:, 0, 1] * y) / self.matrix[:, 0, 0]
-        return undistort_normalised(torch.stack((x, y), dim=-1), self.distortion)
+        return undistort_with(torch.stack((x, y), dim=-1), self.lens)

@@ -1,9 +1,8 @@
 """Keypoints in pictures and in the world: arrays, their skeleton, where they come from, and their HDF5 files."""
 
-import enum
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -11,23 +10,39 @@ from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
 from posekit.io.files import require_file, write_whole
-from posekit.skeleton import Skeleton, get_skeleton
+from posekit.point_status import PointStatus
+from posekit.skeleton import Skeleton, defined_skeleton, get_skeleton, is_known, skeleton_definition
 
 #: Version of the files' layout; a reader refuses what it does not know.
 SCHEMA_2D = "posekit.keypoints2d/1"
 SCHEMA_3D = "posekit.keypoints3d/1"
 
 
-class PointStatus(enum.IntEnum):
-    """Why a 3D point is there, or is not."""
+class KeypointSource(Protocol):
+    """2D keypoints of a whole capture that are read piece by piece, so that an hour of it need not fit into memory."""
 
-    OK = 0
-    TOO_FEW_VIEWS = 1  #: seen in fewer views than asked for
-    NO_AGREEMENT = 2  #: seen often enough, but too few views agree on one place
-    ILL_CONDITIONED = 3  #: the agreeing rays are nearly parallel
-    BEHIND_CAMERA = 4
-    IMPLAUSIBLE = 5  #: of a hand that is not at the person's wrist
-    FILLED = 6  #: not triangulated, filled in from its neighbours in time
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """C names."""
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """All F frame numbers."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Whose joints they are."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, where it is known."""
+
+    @property
+    def source(self) -> str:
+        """Where they are from, for messages and records."""
+
+    def read(self, start: int, stop: int) -> "Keypoints2D":
+        """Return the frames ``frames[start:stop]``; the number of slots P may differ from one piece to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +81,12 @@ class Keypoints2D:
         for name, array in (("xy", xy), ("confidence", confidence), ("frames", frames)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def read(self, start: int, stop: int) -> "Keypoints2D":
+        """Return the frames ``frames[start:stop]``, as a `KeypointSource` does."""
+        return replace(
+            self, xy=self.xy[start:stop], confidence=self.confidence[start:stop], frames=self.frames[start:stop]
+        )
 
     def select_cameras(self, names: tuple[str, ...]) -> "Keypoints2D":
         """Return the named cameras in the given order."""
@@ -191,6 +212,8 @@ def _save(
         file.attrs["schema"] = _encode(schema)[0]
         file.attrs["skeleton"] = _encode(keypoints.skeleton.name)[0]
         file.attrs["joints"] = _encode(*keypoints.skeleton.joints)
+        if not is_known(keypoints.skeleton):
+            file.attrs["skeleton_definition"] = _encode(skeleton_definition(keypoints.skeleton))[0]
         file.attrs["units"] = _encode("px" if schema == SCHEMA_2D else "m")[0]
         file.attrs["source"] = _encode(keypoints.source)[0]
         if keypoints.fps is not None:
@@ -220,6 +243,7 @@ def _load(path: str | Path, schema: str, dimensions: dict[str, int]) -> tuple[di
             joints = _decode(file.attrs["joints"])
             (skeleton_name,) = _decode(file.attrs["skeleton"])
             (source,) = _decode(file.attrs["source"])
+            definition = _decode(file.attrs.get("skeleton_definition", ()))
             attributes = {
                 "cameras": cameras,
                 "fps": None if fps is None else float(fps),
@@ -229,7 +253,7 @@ def _load(path: str | Path, schema: str, dimensions: dict[str, int]) -> tuple[di
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise PosekitError(f"{path}: is no keypoint file that can be read ({error})") from None
     try:
-        skeleton = get_skeleton(skeleton_name)
+        skeleton = defined_skeleton(skeleton_name, joints, definition[0]) if definition else get_skeleton(skeleton_name)
     except PosekitError as error:
         raise PosekitError(f"{path}: {error}") from None
     if joints != skeleton.joints:

@@ -1,11 +1,12 @@
 import warnings
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from posekit.camera import Camera, CameraBatch, Rig
+from posekit.camera import Camera, CameraBatch, Rig, match_camera_names
 from posekit.errors import PosekitError, PosekitWarning
 from scenes import LENS, looking_camera, ring_rig
 
@@ -183,3 +184,86 @@ def test_the_picture_ends_half_a_pixel_outside_its_outermost_pixels():
     places = [(0, 0), (-0.4, 479.4), (639.4, 0), (-0.6, 10), (10, 479.6), (639.6, 10), (np.nan, 10), (10, np.nan)]
     assert camera.in_picture(places).tolist() == [True] * 3 + [False] * 5
     assert camera.in_picture(np.zeros((2, 3, 2))).shape == (2, 3)
+
+
+FISHEYE = (-0.02, 0.012, -0.004, 0.0008)
+
+
+def test_a_fisheye_pictures_what_opencvs_does():
+    camera = make(distortion=FISHEYE, fisheye=True)
+    assert camera.distortion.tolist() == [*FISHEYE, 0, 0, 0, 0]
+    points = np.array([(0, 0, 1), (0.5, 1, 3), (-4, 1, 1), (5, -5, 0.5)], dtype=float)
+    expected, _ = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), MATRIX, np.array(FISHEYE))
+    pixels = camera.project(points)
+    assert np.abs(pixels - expected[:, 0]).max() < 1e-9  # float64 in both, pixels of 1e3
+    unit = points / np.linalg.norm(points, axis=-1, keepdims=True)
+    assert np.abs(camera.ray_directions(pixels) - unit).max() < 1e-13
+    assert camera.in_picture(pixels).tolist() == [True, True, False, False]
+    assert np.isnan(camera.project(((0.0, 0, -1), (1, 0, 0)))).all()
+
+
+@pytest.mark.parametrize("distortion", [(0.1, 0, 0, 0, 0.01), (0,) * 7 + (0.1,)])
+def test_a_fisheye_has_four_coefficients(distortion):
+    with pytest.raises(PosekitError, match=r"^camera left: distortion: a fisheye lens has 4 coefficients"):
+        make(distortion=distortion, fisheye=True)
+    again = replace(make(distortion=FISHEYE, fisheye=True), name="right")  # from 8, of which the last are zeros
+    assert (again.fisheye, again.distortion[3]) == (True, FISHEYE[3])
+    assert not make(distortion=distortion).fisheye
+
+
+def test_a_batch_of_fisheyes_and_others_is_its_cameras():
+    rig = ring_rig(3)
+    mixed = Rig((rig.cameras[0], replace(rig.cameras[1], distortion=FISHEYE, fisheye=True), rig.cameras[2]))
+    assert CameraBatch.from_rig(rig).fisheye is None
+    batch = CameraBatch.from_rig(mixed)
+    points = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (40, 3)))
+    pixels, jacobian = batch.project_with_jacobian(points)
+    assert torch.allclose(pixels, batch.project(points), rtol=0, atol=1e-10)
+    for c, camera in enumerate(mixed.cameras):
+        assert np.array_equal(batch.project(points)[:, c].numpy(), camera.project(points.numpy()))
+        assert np.array_equal(batch.undistort(pixels)[:, c].numpy(), camera.undistort(pixels[:, c].numpy()))
+        assert jacobian[:, c].isfinite().all()
+
+
+def named(*names: str) -> Rig:
+    return Rig(tuple(make(name=name, translation=(number, 0, 0)) for number, name in enumerate(names)), "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("rig", "names", "expected"),
+    [
+        (("cam_01", "cam_02"), ("cam01", "cam02"), ("cam01", "cam02")),
+        (("cam_01", "cam_02", "cam_3"), ("Cam2", "Cam1"), ("Cam1", "Cam2", "cam_3")),
+        (("cam_10", "cam_2", "cam_1"), ("cam2", "cam10", "cam_1"), ("cam10", "cam2", "cam_1")),
+        (("1", "2"), ("0001", "2"), ("0001", "2")),
+        (("Left-Hand Side", "b"), ("left_hand_side", "b"), ("left_hand_side", "b")),
+    ],
+)
+def test_cameras_that_are_only_spelled_otherwise_are_renamed(rig, names, expected):
+    with pytest.warns(
+        PosekitWarning, match=r"^a\.toml: its cameras have other names than the capture's: .* is taken for "
+    ):
+        found = match_camera_names(named(*rig), names)
+    assert found.names == expected
+    assert [camera.translation[0] for camera in found.cameras] == list(range(len(rig)))  # each is still where it was
+    assert found.source == "a.toml"
+
+
+@pytest.mark.parametrize(
+    ("rig", "names"),
+    [
+        (("a", "b"), ("b", "a")),  # nothing to rename
+        (("a", "b"), ("a",)),
+        (("cam_01", "cam_02"), ("left", "right")),  # never by place
+        (("cam_01", "cam_02"), ("cam01", "cam03")),  # all or none
+        (("cam_1", "cam_01"), ("cam1", "b")),  # which of the two?
+        (("cam_1", "cam_01"), ("cam1", "cam_01")),
+        (("cam_1", "b"), ("cam1", "cam01")),
+        (("cam_1", "b"), ("cam_1", "cam01")),
+        (("cam_12",), ("cam_1_2",)),
+        (("__",), ("--x",)),
+    ],
+)
+def test_cameras_are_left_alone_where_their_names_are_not_one_to_one(rig, names):
+    before = named(*rig)
+    assert match_camera_names(before, names) is before

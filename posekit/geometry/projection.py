@@ -1,127 +1,60 @@
-"""Pinhole projection with Brown-Conrady distortion, on batches of tensors.
+"""Projection through lenses, on batches of tensors whose last axis holds coordinates.
 
 Normalised image coordinates are (x/z, y/z) of a point in the camera's frame: pixels with lens and camera matrix taken away.
-Distortion coefficients come in OpenCV's order k1 k2 p1 p2 k3 k4 k5 k6, the last three of the rational model.
+Distortion coefficients come in OpenCV's order k1 k2 p1 p2 k3 k4 k5 k6, the last three of the rational model; those of a
+fisheye lens (Kannala-Brandt, OpenCV's cv2.fisheye) are k1 k2 k3 k4, in the first four places. `fisheye` says per camera which
+of the two it is; None, for no camera, costs nothing. The models themselves are in `posekit.geometry.lens`.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-#: Newton steps of `undistort_normalised`. Convergence is quadratic; from the distorted point, lenses of the field (up to
-#: about 120 degrees) are at machine precision after 6.
-UNDISTORT_STEPS = 8
+from posekit.geometry.lens import Lens, distort, distort_with_jacobian, undistort
 
 
 def distort_normalised(
-    normalised: Float[Tensor, "*batch 2"], distortion: Float[Tensor, "*#batch 8"]
+    normalised: Float[Tensor, "*batch 2"],
+    distortion: Float[Tensor, "*#batch 8"],
+    fisheye: Bool[Tensor, "*#batch"] | None = None,
 ) -> Float[Tensor, "*batch 2"]:
-    """Apply the lens. OpenCV's documentation of calib3d, "rational" and tangential terms."""
-    distorted, _ = _distort(normalised, distortion, with_jacobian=False)
-    return distorted
-
-
-def _distort(
-    normalised: Tensor, distortion: Tensor, *, with_jacobian: bool
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor] | None]:
-    """Distorted point and, where asked for, (du/dx, du/dy, dv/dx, dv/dy)."""
-    x, y = normalised.unbind(-1)
-    k1, k2, p1, p2, k3, k4, k5, k6 = distortion.unbind(-1)
-    r2 = x * x + y * y
-    above = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = above / below
-    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-    distorted = torch.stack((u, v), dim=-1)
-    if not with_jacobian:
-        return distorted, None
-    d_above = k1 + r2 * (2 * k2 + r2 * 3 * k3)
-    d_below = k4 + r2 * (2 * k5 + r2 * 3 * k6)
-    slope = 2 * (d_above - radial * d_below) / below  # d radial / d r2, times 2 for d r2 / d x = 2 x
-    cross = x * y * slope + 2 * p1 * x + 2 * p2 * y
-    return distorted, (
-        radial + x * x * slope + 2 * p1 * y + 6 * p2 * x,
-        cross,
-        cross,
-        radial + y * y * slope + 6 * p1 * y + 2 * p2 * x,
-    )
+    """Apply the lens. OpenCV's documentation of calib3d ("rational" and tangential terms) and of its fisheye module."""
+    return torch.stack(distort(*normalised.unbind(-1), Lens.of(distortion, fisheye)), dim=-1)
 
 
 def undistort_normalised(
-    distorted: Float[Tensor, "*batch 2"], distortion: Float[Tensor, "*#batch 8"]
+    distorted: Float[Tensor, "*batch 2"],
+    distortion: Float[Tensor, "*#batch 8"],
+    fisheye: Bool[Tensor, "*#batch"] | None = None,
 ) -> Float[Tensor, "*batch 2"]:
     """Take the lens away, by Newton's method on `distort_normalised`.
 
-    NaN where no point of the picture plane is distorted to the given one (beyond the lens model's fold), and where the input
-    is NaN. Points that the model reaches only past its fold, often on the picture's other side, are none that a lens makes.
+    NaN where no point of the picture plane is distorted to the given one (beyond the lens model's fold, or 90 degrees or more
+    from the axis), and where the input is NaN. Points that the model reaches only past its fold, often on the picture's other
+    side, are none that a lens makes.
     """
-    normalised = distorted
-    for _ in range(UNDISTORT_STEPS):
-        value, jacobian = _distort(normalised, distortion, with_jacobian=True)
-        assert jacobian is not None
-        a, b, c, d = jacobian
-        u, v = (value - distorted).unbind(-1)
-        determinant = a * d - b * c
-        step = torch.stack(((d * u - b * v) / determinant, (a * v - c * u) / determinant), dim=-1)
-        normalised = normalised - step
-    residual = distort_normalised(normalised, distortion) - distorted
-    # 1e-6 of the focal length is a thousandth of a pixel: anything worse has not converged.
-    converged = residual.abs().amax(dim=-1, keepdim=True) < (1e-6 if distorted.dtype == torch.float64 else 1e-4)
-    return torch.where(converged & _before_fold(normalised, distortion), normalised, torch.nan)
+    return undistort_with(distorted, Lens.of(distortion, fisheye))
 
 
-def _before_fold(normalised: Tensor, distortion: Tensor) -> Tensor:
-    """Whether the model goes outward all the way from the middle of the picture to a point, (..., 1) bool.
-
-    Its Jacobian is symmetric, and positive definite until it folds. Looked at in four places: a lens that folds and unfolds
-    again between two of them has not been seen.
-    """
-    outward = torch.ones_like(normalised[..., :1], dtype=torch.bool)
-    for share in (0.25, 0.5, 0.75, 1.0):
-        _, jacobian = _distort(share * normalised, distortion, with_jacobian=True)
-        assert jacobian is not None
-        a, b, c, d = jacobian
-        outward &= ((a > 0) & (a * d > b * c))[..., None]
-    return outward
-
-
-def fold_radius2(distortion: Float[Tensor, "C 8"]) -> Float[Tensor, " C"]:
-    """Squared distance from the middle, in normalised coordinates, at which each lens folds; inf for one that never does.
-
-    From there on the model goes inward again, and would put what is far outside the picture into it. Radial terms only.
-    """
-    # To 83 degrees from the axis, in steps of 0.004: 0.2 degrees near the middle.
-    radius = torch.linspace(0, 8, 2001, dtype=distortion.dtype, device=distortion.device)
-    along_x = torch.stack((radius, torch.zeros_like(radius)), dim=-1)[:, None]
-    radial = distortion.clone()
-    radial[:, 2:4] = 0
-    _, jacobian = _distort(along_x, radial, with_jacobian=True)
-    assert jacobian is not None
-    outward = (jacobian[0] > 0).long().cumprod(dim=0).sum(dim=0)  # steps before the fold
-    return torch.where(outward < len(radius), radius[outward.clamp(max=len(radius) - 1)] ** 2, torch.inf)
+def undistort_with(distorted: Float[Tensor, "*batch 2"], lens: Lens) -> Float[Tensor, "*batch 2"]:
+    """Take a lens away as `undistort_normalised`."""
+    x, y, found = undistort(*distorted.unbind(-1), lens)
+    return torch.where(found[..., None], torch.stack((x, y), dim=-1), torch.nan)
 
 
 def project_points(
     points_world: Float[Tensor, "*batch 3"],
     matrix: Float[Tensor, "C 3 3"],
-    distortion: Float[Tensor, "C 8"],
+    lens: Lens,
     rotation: Float[Tensor, "C 3 3"],
     translation: Float[Tensor, "C 3"],
-    largest_radius2: Float[Tensor, " C"] | None = None,
 ) -> Float[Tensor, "*batch C 2"]:
-    """Project world points (metres) into every camera (pixels); NaN where a point is not in front of a camera.
+    """Project world points (metres) into every camera (pixels).
 
-    largest_radius2: as from `fold_radius2`; points further out than that are NaN, too.
+    NaN where a point is not in front of a camera, and where it lies beyond the fold of its lens.
     """
-    points_cam = points_in_cameras(points_world, rotation, translation)
-    depth = points_cam[..., 2:]
-    in_front = depth > 0
-    normalised = points_cam[..., :2] / torch.where(in_front, depth, 1)
-    if largest_radius2 is not None:
-        in_front = in_front & (normalised.square().sum(dim=-1) < largest_radius2)[..., None]
-    normalised = torch.where(in_front, normalised, torch.nan)
-    return _to_pixels(distort_normalised(normalised, distortion), matrix)
+    x, y, _ = _normalised_coordinates(points_world, lens, rotation, translation)
+    return _to_pixels(*distort(x, y, lens), matrix)
 
 
 def points_in_cameras(
@@ -132,9 +65,20 @@ def points_in_cameras(
     return (points_world @ stacked.mT).unflatten(-1, (-1, 3)) + translation
 
 
-def _to_pixels(distorted: Tensor, matrix: Tensor) -> Tensor:
-    """Apply the camera matrices (C, 3, 3) to distorted normalised coordinates (..., C, 2)."""
-    x, y = distorted.unbind(-1)
+def _normalised_coordinates(
+    points_world: Tensor, lens: Lens, rotation: Tensor, translation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x, y and 1 / depth, each (..., C); NaN where a point is not to be seen."""
+    x, y, depth = points_in_cameras(points_world, rotation, translation).unbind(-1)
+    inverse_depth = 1 / torch.where(depth > 0, depth, torch.nan)
+    x, y = x * inverse_depth, y * inverse_depth
+    if lens.fold_radius2 is not None:
+        x = torch.where(x * x + y * y < lens.fold_radius2, x, torch.nan)
+    return x, y, inverse_depth
+
+
+def _to_pixels(x: Tensor, y: Tensor, matrix: Tensor) -> Tensor:
+    """Apply the camera matrices (C, 3, 3) to distorted normalised coordinates (..., C)."""
     # Written out: a batch of 2 x 2 products is an order slower as such than as the sums it is made of.
     u = matrix[:, 0, 0] * x + matrix[:, 0, 1] * y + matrix[:, 0, 2]
     return torch.stack((u, matrix[:, 1, 1] * y + matrix[:, 1, 2]), dim=-1)
@@ -143,26 +87,17 @@ def _to_pixels(distorted: Tensor, matrix: Tensor) -> Tensor:
 def project_with_jacobian(
     points_world: Float[Tensor, "*batch 3"],
     matrix: Float[Tensor, "C 3 3"],
-    distortion: Float[Tensor, "C 8"],
+    lens: Lens,
     rotation: Float[Tensor, "C 3 3"],
     translation: Float[Tensor, "C 3"],
-    largest_radius2: Float[Tensor, " C"] | None = None,
 ) -> tuple[Float[Tensor, "*batch C 2"], Float[Tensor, "*batch C 2 3"]]:
     """Project as `project_points`, and give the derivative of the pixel by the world point (px/m), by the chain rule."""
-    points_cam = points_in_cameras(points_world, rotation, translation)
-    depth = points_cam[..., 2]
-    in_front = depth > 0
-    inverse_depth = torch.where(in_front, 1 / torch.where(in_front, depth, 1), torch.nan)
-    x = points_cam[..., 0] * inverse_depth
-    y = points_cam[..., 1] * inverse_depth
-    if largest_radius2 is not None:
-        x = torch.where(x * x + y * y < largest_radius2, x, torch.nan)
-    distorted, jacobian = _distort(torch.stack((x, y), dim=-1), distortion, with_jacobian=True)
-    assert jacobian is not None
+    x, y, inverse_depth = _normalised_coordinates(points_world, lens, rotation, translation)
+    u, v, jacobian = distort_with_jacobian(x, y, lens)
     # Rows of d(x, y)/d(points_world): (rotation row 0 - x * rotation row 2) / depth, and the same for y.
     dx = (rotation[:, 0] - x[..., None] * rotation[:, 2]) * inverse_depth[..., None]
     dy = (rotation[:, 1] - y[..., None] * rotation[:, 2]) * inverse_depth[..., None]
     a, b, c, d = (term[..., None] for term in jacobian)
     d_x, d_y = a * dx + b * dy, c * dx + d * dy
     d_u = matrix[:, 0, 0, None] * d_x + matrix[:, 0, 1, None] * d_y
-    return _to_pixels(distorted, matrix), torch.stack((d_u, matrix[:, 1, 1, None] * d_y), dim=-2)
+    return _to_pixels(u, v, matrix), torch.stack((d_u, matrix[:, 1, 1, None] * d_y), dim=-2)

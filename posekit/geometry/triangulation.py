@@ -8,9 +8,7 @@ Points may form groups that stand or fall together (the four joints of a finger)
 which are those whose mean error over the group's points is within the threshold (Simon et al., CVPR 2017, section 3.1).
 """
 
-import itertools
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -18,26 +16,24 @@ from torch import Tensor
 
 from posekit.camera import CameraBatch
 from posekit.errors import PosekitError
-from posekit.geometry.projection import points_in_cameras
-from posekit.geometry.symmetric import full_symmetric, inverse_symmetric, solve_symmetric, sum_of_outer
-from posekit.keypoints import PointStatus
-
-#: Hypotheses come from the pairs of a group's most confident views; 8 views give 28 pairs. Where half of the views are
-#: wrong, the chance that fewer than two of 8 are right is 3.5 %, and the vote still counts all views.
-HYPOTHESIS_VIEWS = 8
+from posekit.geometry.chunks import map_chunks
+from posekit.geometry.consensus import HYPOTHESIS_VIEWS, Views, find_consensus
+from posekit.geometry.symmetric import inverse_symmetric
+from posekit.geometry.views import ImageJacobian, LensCameras, PinholeRows
+from posekit.point_status import PointStatus
 
 #: Rays whose lines all lie within this angle of their mean fix no depth: 1.5 degrees of parallax is 10 cm on 4 m.
 MIN_RAY_ANGLE = 0.75 * torch.pi / 180
 
-#: Two lines that meet at less than this angle always nearly meet, but anywhere: such a pair's own two votes say nothing. In a
-#: ring of 6 cameras without one wrong detection, facing pairs won 2 points in 4000 by them, and put them 10 cm off.
-MIN_PAIR_ANGLE = 15 * torch.pi / 180
+#: Numbers in the largest array (one per joint, view and hypothesis): larger ones leave the processor's caches, smaller ones
+#: spend their time on calling. 4 MB of them keep a long capture from filling the memory, too.
+CHUNK_NUMBERS = 2**20
 
-#: Thresholds by which a hypothesis is refined, in units of the asked one.
-NARROWING = (2.5, 1.6, 1.0, 1.0)
+#: Gauss-Newton steps with the lens, after those without.
+REFINEMENT_STEPS = 2
 
-#: Points per batch, so that a long capture does not fill the memory: 31 cameras x 28 pairs x 4096 points are about 30 MB.
-CHUNK_POINTS = 4096
+#: How many degrees of freedom the expected noise counts for in a point's covariance, beside its own residuals.
+NOISE_FREEDOM = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def triangulate_robust(
     cameras: CameraBatch,
     threshold_px: Float[Tensor, "N C"] | float,
     min_views: int = 2,
-    noise_px: float = 1.0,
+    noise_px: Float[Tensor, "N C"] | float = 1.0,
 ) -> Triangulation:
     """Find each group's points, the views that agree on them, and how sure they are.
 
@@ -71,270 +67,188 @@ def triangulate_robust(
     """
     if min_views < 2:
         raise PosekitError(f"min_views: {min_views} views cannot place a point, 2 or more were expected")
-    N, _, C, _ = keypoints_px.shape
+    N, G, C, _ = keypoints_px.shape
     like = cameras.matrix
-    keypoints_px, confidence = keypoints_px.to(like), confidence.to(like)
-    threshold = torch.as_tensor(threshold_px).to(like).expand(N, C)
     # A threshold of 0 would divide 0 by 0 in the vote; NaN is a size that could not be measured, and agrees with nothing.
-    threshold = threshold.nan_to_num(nan=0.0).clamp(min=1e-9)
-    chunks = [
-        _triangulate_chunk(
-            keypoints_px[start : start + CHUNK_POINTS],
-            confidence[start : start + CHUNK_POINTS],
-            cameras,
-            threshold[start : start + CHUNK_POINTS],
+    threshold = torch.as_tensor(threshold_px).to(like).expand(N, C).nan_to_num(nan=0.0).clamp(min=1e-6)
+    noise = torch.as_tensor(noise_px).to(like).expand(N, C)
+    lenses, pinholes = LensCameras.of(cameras), PinholeRows.of(cameras, torch.float32)
+    pairs = max(min(C, HYPOTHESIS_VIEWS) * (min(C, HYPOTHESIS_VIEWS) - 1) // 2, 1)
+    size = max(CHUNK_NUMBERS // (C * G * pairs), 1)
+
+    def triangulate(chunk: slice) -> Triangulation:
+        return _triangulate_chunk(
+            keypoints_px[chunk].to(like).permute(3, 2, 1, 0).contiguous(),
+            confidence[chunk].to(like).permute(2, 1, 0).contiguous(),
+            lenses,
+            pinholes,
+            threshold[chunk].mT.contiguous(),
             min_views,
-            noise_px,
+            noise[chunk].mT.contiguous(),
         )
-        for start in range(0, max(N, 1), CHUNK_POINTS)
-    ]
-    return Triangulation(
-        *(
-            torch.cat([getattr(chunk, name) for chunk in chunks])
-            for name in ("points_world", "covariance", "inliers", "reprojection_px", "status")
-        )
+
+    chunks = map_chunks(
+        triangulate, [slice(start, start + size) for start in range(0, max(N, 1), size)], keypoints_px.device
     )
+    if len(chunks) == 1:
+        return chunks[0]
+    names = [field.name for field in fields(Triangulation)]
+    return Triangulation(*(torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names))
 
 
 def _triangulate_chunk(
     keypoints_px: Tensor,
     confidence: Tensor,
-    cameras: CameraBatch,
+    lenses: LensCameras,
+    pinholes: PinholeRows,
     threshold: Tensor,
     min_views: int,
-    noise_px: float,
+    noise_px: Tensor,
 ) -> Triangulation:
-    normalised = cameras.undistort(keypoints_px)
-    seen = torch.isfinite(normalised).all(dim=-1) & (confidence > 0)
-    weight = torch.where(seen, confidence, 0)
-    directions, centres = _rays(torch.where(seen[..., None], normalised, 0), cameras)
-    points, behind = _best_hypothesis(normalised, weight, seen, directions, centres, cameras, threshold)
-
-    # A hypothesis fits its two views exactly and the others hardly: where the noise is near the threshold, a third view that
-    # agrees with the solution of all three need not agree with that of two. So the threshold begins wide and narrows, from
-    # the best pair and from all views at once, and of all the solutions on the way that with the most support is kept.
-    best, best_support = points, _support(cameras, points, keypoints_px, seen, weight, threshold)
-    for start in (points, _weighted_midpoint(_fill_from_group(points), directions, centres, weight, cameras)):
-        points = start
-        for width in NARROWING:
-            inliers = _inlier_views(cameras, points, keypoints_px, seen, width * threshold)
-            solve_weight = torch.where(inliers, weight, 0)
-            solved = _weighted_midpoint(_fill_from_group(points), directions, centres, solve_weight, cameras)
-            solved = _gauss_newton(solved, keypoints_px, solve_weight, cameras, steps=1)
-            depth = points_in_cameras(solved, cameras.rotation, cameras.translation)[..., 2]
-            solvable = (inliers.sum(dim=-1) >= 2) & ((depth > 0) | ~inliers).all(dim=-1)
-            points = torch.where(solvable[..., None], solved, points)
-            support = _support(cameras, points, keypoints_px, seen, weight, threshold)
-            better = support > best_support
-            best = torch.where(better[:, None, None], points, best)
-            best_support = torch.where(better, support, best_support)
-    points = best
-
-    inliers = _inlier_views(cameras, points, keypoints_px, seen, threshold)
-    points = _gauss_newton(points, keypoints_px, torch.where(inliers, weight, 0), cameras, steps=2)
-    projected, jacobian = cameras.project_with_jacobian(points)
-    error = torch.where(seen, (projected - keypoints_px).norm(dim=-1), torch.nan)
-    # The last steps moved the point by a little; a view that left the threshold by that is still what the point was made of.
-    inliers = inliers & torch.isfinite(error)
-
-    views_seen, views_kept = seen.sum(dim=-1), inliers.sum(dim=-1)
-    status = torch.full_like(views_seen, PointStatus.OK, dtype=torch.uint8)
-    status[_ray_angle(directions, inliers) < MIN_RAY_ANGLE] = PointStatus.ILL_CONDITIONED
-    status[views_kept < min_views] = PointStatus.NO_AGREEMENT
-    # Nearly parallel rays that noise turned apart meet behind the cameras; it is not that which is wrong with them.
-    parallel = _ray_angle(directions, seen) < MIN_RAY_ANGLE
-    status[behind] = PointStatus.BEHIND_CAMERA
-    status[behind & parallel] = PointStatus.ILL_CONDITIONED
-    status[views_seen < min_views] = PointStatus.TOO_FEW_VIEWS
-    found = status == PointStatus.OK
-    covariance = _covariance(jacobian, error, torch.where(inliers, weight, 0), noise_px)
+    """Triangulate keypoints (2, C, G, N); the layout is that of `posekit.geometry.views`."""
+    # Missing numbers become 0 and are not seen: from here on everything is finite.
+    there = (keypoints_px - keypoints_px == 0).all(dim=0) & (confidence > 0) & (confidence < torch.inf)
+    u, v = keypoints_px.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    x, y, found = lenses.undistort(u, v)
+    seen = (there & found).to(u)
+    weight = confidence.nan_to_num(nan=0.0, posinf=0.0).clamp(min=0) * seen
+    x, y = (value.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0) for value in (x, y))
+    directions = pinholes.ray_directions(x, y)
+    focal = pinholes.focal[..., None, None]
+    views = Views(x * focal[0], y * focal[1], seen.to(x), weight.to(x), directions, threshold.to(x))
+    start, known, behind = find_consensus(views, pinholes)
+    fit = _refine_with_lens(
+        start.to(u) + pinholes.shift[:, None, None], known.to(u), u, v, seen, weight, lenses, threshold
+    )
+    status = _status(fit, seen, behind > 0, directions, min_views)
+    ok = status == PointStatus.OK
+    shown = (seen > 0) & lenses.in_sight(fit.points) & ok
+    covariance = _covariance(fit, weight, noise_px)
     return Triangulation(
-        torch.where(found[..., None], points, torch.nan),
-        torch.where(found[..., None], covariance, torch.nan),
-        inliers & found[..., None],
-        torch.where(found[..., None], error, torch.nan),
-        status,
+        torch.where(ok, fit.points, torch.nan).permute(2, 1, 0).contiguous(),
+        torch.where(ok, covariance, torch.nan).permute(2, 1, 0).contiguous(),
+        ((fit.inliers > 0) & ok).permute(2, 1, 0).contiguous(),
+        torch.where(shown, fit.error, torch.nan).permute(2, 1, 0).contiguous(),
+        status.mT.contiguous(),
     )
 
 
-def _support(
-    cameras: CameraBatch, points: Tensor, keypoints_px: Tensor, seen: Tensor, weight: Tensor, threshold: Tensor
-) -> Tensor:
-    """How much the views support a group's points, (N,): sum over its joints of confidence * (1 - error^2 / threshold^2)."""
-    error = _group_error(cameras, points, keypoints_px, seen)
-    vote = (1 - (error / threshold) ** 2).clamp(min=0).nan_to_num(nan=0.0)
-    known = torch.isfinite(points).all(dim=-1)[..., None]
-    return (torch.where(known, weight, 0).sum(dim=1) * vote).sum(dim=-1)
+@dataclass(frozen=True)
+class _Fit:
+    """Points (3, G, N), the views (C, G, N; 0 or 1) that agree, errors px, and the inverse of the normal matrix, (6, G, N)."""
+
+    points: Tensor
+    inliers: Tensor
+    error: Tensor
+    jacobian: ImageJacobian
+    inverse: Tensor
+    normal_trace: Tensor
 
 
-def _rays(normalised: Tensor, cameras: CameraBatch) -> tuple[Tensor, Tensor]:
-    """Unit directions (N, G, C, 3) of the viewing rays in the world, and the camera centres (C, 3) where they start."""
-    x, y = normalised[..., :1], normalised[..., 1:]
-    directions = x * cameras.rotation[:, 0] + y * cameras.rotation[:, 1] + cameras.rotation[:, 2]
-    return torch.nn.functional.normalize(directions, dim=-1), cameras.centres_world
-
-
-def _best_hypothesis(
-    normalised: Tensor,
-    weight: Tensor,
+def _refine_with_lens(
+    points: Tensor,
+    known: Tensor,
+    u: Tensor,
+    v: Tensor,
     seen: Tensor,
-    directions: Tensor,
-    centres: Tensor,
-    cameras: CameraBatch,
+    weight: Tensor,
+    lenses: LensCameras,
     threshold: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Guess the points of a group from pairs of its views; return those that the views support most.
-
-    Returns (N, G, 3), NaN for joints that the winning pair does not see, and (N, G) bool: whether every pair that sees the
-    joint puts it behind a camera. The vote is that of MSAC: confidence * (1 - error^2 / threshold^2), on pixel errors without
-    the lens.
-    """
-    N, G, C = weight.shape
-    most_seen = weight.sum(dim=1).topk(min(HYPOTHESIS_VIEWS, C), dim=-1).indices
-    focal = torch.stack((cameras.matrix[:, 0, 0], cameras.matrix[:, 1, 1]), dim=-1)
-    present = seen.sum(dim=1).clamp(min=1)
-    best_score = torch.full((N,), -1.0, dtype=weight.dtype, device=weight.device)
-    best = torch.full((N, G, 3), torch.nan, dtype=weight.dtype, device=weight.device)
-    tried = torch.zeros((N, G), dtype=torch.bool, device=weight.device)
-    guessed = torch.zeros_like(tried)
-    for first, second in itertools.combinations(range(most_seen.shape[1]), 2):
-        a, b = most_seen[:, first], most_seen[:, second]
-        rows = torch.arange(N, device=weight.device)
-        pair_seen = seen[rows, :, a] & seen[rows, :, b]
-        points, in_front = _ray_midpoint(
-            centres[a][:, None], directions[rows, :, a], centres[b][:, None], directions[rows, :, b]
-        )
-        usable = pair_seen & in_front
-        points_cam = points_in_cameras(points, cameras.rotation, cameras.translation)
-        depth = points_cam[..., 2]
-        offset = (points_cam[..., :2] / depth.clamp(min=1e-9)[..., None] - normalised) * focal
-        error = torch.where(seen & (depth > 0) & usable[..., None], offset.norm(dim=-1), torch.inf)
-        # A joint that this pair does not see has no say in this hypothesis, but does not speak against it either.
-        error = torch.where(seen & ~usable[..., None], threshold[:, None], error)
-        mean_error = torch.where(seen, error, 0).sum(dim=1) / present
-        vote = (1 - (mean_error / threshold) ** 2).clamp(min=0)
-        cosine = (directions[rows, :, a] * directions[rows, :, b]).sum(dim=-1).abs()
-        flat = ((cosine > math.cos(MIN_PAIR_ANGLE)) | ~pair_seen).all(dim=1)
-        vote = torch.where(flat[:, None] & _one_of(a, b, C), 0, vote)
-        score = torch.where(usable.any(dim=1), (weight.sum(dim=1) * vote).sum(dim=-1), -1.0)
-        better = score > best_score
-        best_score = torch.where(better, score, best_score)
-        best = torch.where(better[:, None, None], torch.where(usable[..., None], points, torch.nan), best)
-        tried |= pair_seen
-        guessed |= usable
-    return best, tried & ~guessed
+) -> _Fit:
+    """Lower the weighted squared reprojection error of points (3, G, N), lens included, over the views that agree."""
+    at_u, at_v, jacobian = lenses.project_with_jacobian(points)
+    off_u, off_v = at_u - u, at_v - v
+    error2 = (off_u * off_u).addcmul_(off_v, off_v)
+    inliers = _agreeing_views(error2, seen, known, threshold)
+    weight = weight * inliers
+    normal = jacobian.normal_matrix(weight)
+    inverse = inverse_symmetric(normal.movedim(0, -1)).movedim(-1, 0)
+    steps = inverse * (inliers.sum(dim=0) - 1).clamp_(0, 1)
+    cost = (weight * error2).sum(dim=0)
+    best, best_error2 = points, error2
+    # The normal matrix of the first step serves the second, too: the point is within millimetres of its place from the start,
+    # so that each step takes away all but about a thousandth of what is left.
+    for _ in range(REFINEMENT_STEPS):
+        points = points - _times(steps, jacobian.gradient(weight, off_u, off_v))
+        at_u, at_v = lenses.project(points)
+        off_u, off_v = at_u - u, at_v - v
+        error2 = (off_u * off_u).addcmul_(off_v, off_v)
+        new_cost = (weight * error2).sum(dim=0)
+        better = (new_cost <= cost).to(cost)
+        best, best_error2 = torch.lerp(best, points, better), torch.lerp(best_error2, error2, better)
+        cost = torch.minimum(cost, new_cost)
+    # The steps moved the point by a little; a view that left the threshold by that is still what the point was made of.
+    return _Fit(best, inliers, best_error2.sqrt_(), jacobian, inverse, normal[0] + normal[3] + normal[5])
 
 
-def _one_of(a: Tensor, b: Tensor, C: int) -> Tensor:
-    """(N, C) bool: the views a and b, each (N,)."""
-    views = torch.arange(C, device=a.device)
-    return (views == a[:, None]) | (views == b[:, None])
-
-
-def _ray_midpoint(
-    origin_a: Tensor, direction_a: Tensor, origin_b: Tensor, direction_b: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Middle of the shortest segment between two rays, and whether it is in front of both."""
-    cosine = (direction_a * direction_b).sum(dim=-1)
-    baseline = origin_b - origin_a
-    sine2 = (1 - cosine * cosine).clamp(min=1e-12)
-    along_a = (baseline * direction_a).sum(dim=-1)
-    along_b = (baseline * direction_b).sum(dim=-1)
-    reach_a = (along_a - cosine * along_b) / sine2
-    reach_b = (cosine * along_a - along_b) / sine2
-    points = (origin_a + reach_a[..., None] * direction_a + origin_b + reach_b[..., None] * direction_b) / 2
-    return points, (reach_a > 0) & (reach_b > 0)
-
-
-def _inlier_views(
-    cameras: CameraBatch, points: Tensor, keypoints_px: Tensor, seen: Tensor, threshold: Tensor
-) -> Tensor:
-    """Views (N, G, C) that agree with a group's points: mean error over the group's points within the threshold.
+def _agreeing_views(error2: Tensor, seen: Tensor, known: Tensor, threshold: Tensor) -> Tensor:
+    """Views (C, G, N) that agree with a group's points: mean error over the group's points within the threshold.
 
     A joint without a point does not count in the mean, and has the views of its group.
     """
-    return seen & (_group_error(cameras, points, keypoints_px, seen) <= threshold)[:, None]
+    if len(known) == 1:
+        return seen * known * (error2 <= threshold[:, None] ** 2)
+    counted = seen * known
+    count = counted.sum(dim=1)
+    mean = (counted * error2.sqrt()).sum(dim=1) / count.clamp(min=1)
+    return seen * ((mean <= threshold) & (count > 0))[:, None]
 
 
-def _group_error(cameras: CameraBatch, points: Tensor, keypoints_px: Tensor, seen: Tensor) -> Tensor:
-    """Mean error (N, C) px of a group's points in every view; NaN where the view sees none of them."""
-    error = (cameras.project(points) - keypoints_px).norm(dim=-1)
-    counted = seen & torch.isfinite(points).all(dim=-1)[..., None]
-    error = torch.where(counted, torch.nan_to_num(error, nan=torch.inf), 0)
-    return error.sum(dim=1) / counted.sum(dim=1)
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Multiply symmetric matrices (6, ...) with vectors (3, ...), as (3, ...)."""
+    xx, xy, xz, yy, yz, zz = matrix
+    x, y, z = vector
+    return torch.stack((xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z))
 
 
-def _fill_from_group(points: Tensor) -> Tensor:
-    """Put the mean of a group's points (N, G, 3) where one has none."""
-    known = torch.isfinite(points).all(dim=-1, keepdim=True)
-    mean = torch.where(known, points, 0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
-    return torch.where(known, points, mean)
+def _status(fit: _Fit, seen: Tensor, behind: Tensor, directions: Tensor, min_views: int) -> Tensor:
+    """Say of every point (G, N) whether it is there, or why not."""
+    status = torch.full_like(behind, PointStatus.OK, dtype=torch.uint8)
+
+    def mark(where: Tensor, used: Tensor, otherwise: PointStatus) -> None:
+        """Nearly parallel rays say so, whatever else became of them: noise turns some apart, or lets them meet anywhere."""
+        if bool(where.any()):
+            parallel = _ray_angle(directions[..., where], used[..., where]) < MIN_RAY_ANGLE
+            status[where] = torch.where(parallel, PointStatus.ILL_CONDITIONED, otherwise).to(torch.uint8)
+
+    # The information on depth is at most sin^2(angle) of that across, so rays this close have a product of traces of 11,700 or
+    # more. It is looked at more closely where it could be.
+    mark(fit.normal_trace * (fit.inverse[0] + fit.inverse[3] + fit.inverse[5]) > 1000, fit.inliers, PointStatus.OK)
+    mark(fit.inliers.sum(dim=0) < min_views, seen, PointStatus.NO_AGREEMENT)
+    mark(behind, seen, PointStatus.BEHIND_CAMERA)
+    status[seen.sum(dim=0) < min_views] = PointStatus.TOO_FEW_VIEWS
+    return status
 
 
-def _weighted_midpoint(
-    points: Tensor, directions: Tensor, centres: Tensor, weight: Tensor, cameras: CameraBatch
-) -> Tensor:
-    """Point nearest to all rays, each weighted by (focal / distance)^2, which turns metres beside the ray into pixels."""
-    distance2 = (points[..., None, :] - centres).square().sum(dim=-1)
-    scale = torch.where(weight > 0, weight * cameras.matrix[:, 0, 0] ** 2 / distance2, 0)
-    # Sum over the views of scale * (1 - d d^T), and the same times the centres.
-    total = scale.sum(dim=-1, keepdim=True)
-    outer = sum_of_outer(directions * scale.sqrt()[..., None])
-    normal = total * outer.new_tensor((1.0, 0.0, 0.0, 1.0, 0.0, 1.0)) - outer
-    along = (directions * centres).sum(dim=-1, keepdim=True)
-    right = ((centres - along * directions) * scale[..., None]).sum(dim=-2)
-    return solve_symmetric(normal, right)
-
-
-def _gauss_newton(points: Tensor, keypoints_px: Tensor, weight: Tensor, cameras: CameraBatch, steps: int) -> Tensor:
-    """Lower the weighted squared reprojection error, lens included; a step that does not lower it is not taken."""
-    observed = weight > 0
-    target = torch.where(observed[..., None], keypoints_px, 0)
-
-    def cost_of(projected: Tensor) -> Tensor:
-        return (torch.where(observed[..., None], projected - target, 0).square().sum(dim=-1) * weight).sum(dim=-1)
-
-    for _ in range(steps):
-        projected, jacobian = cameras.project_with_jacobian(points)
-        residual = torch.where(observed[..., None], projected - target, 0)
-        jacobian = torch.where(observed[..., None, None], jacobian, 0) * weight[..., None, None].sqrt()
-        residual = residual * weight[..., None].sqrt()
-        normal = sum_of_outer(jacobian.flatten(-3, -2))
-        gradient = (jacobian * residual[..., None]).sum(dim=(-3, -2))
-        moved = points - solve_symmetric(normal, gradient)
-        better = cost_of(cameras.project(moved)) <= residual.square().sum(dim=(-1, -2))
-        points = torch.where(better[..., None], moved, points)
-    return points
-
-
-def _ray_angle(directions: Tensor, inliers: Tensor) -> Tensor:
-    """Largest angle (rad) between the line of an inlier's ray and the mean of the inliers' lines, each (N, G).
+def _ray_angle(directions: Tensor, used: Tensor) -> Tensor:
+    """Largest angle (rad) between the line of a used ray and the mean of the used lines: (3, C, G, N), (C, G, N) to (G, N).
 
     Lines, not rays: two cameras that face each other fix no depth for what is between them.
     """
-    first = inliers.to(torch.uint8).argmax(dim=-1)[..., None, None].expand(*inliers.shape[:-1], 1, 3)
-    along = (directions * directions.gather(-2, first)).sum(dim=-1, keepdim=True)
-    lines = torch.where(along < 0, -directions, directions)
-    mean = torch.nn.functional.normalize((lines * inliers[..., None]).sum(dim=-2), dim=-1)
-    # The sine, not the cosine: arccos has no digits left near 0.
-    sine = torch.linalg.cross(lines, mean[..., None, :].expand_as(lines)).norm(dim=-1)
-    return torch.where(inliers, sine.clamp(max=1).asin(), 0).amax(dim=-1)
+    used = used > 0
+    first = used.to(torch.uint8).argmax(dim=0)[None, None].expand(3, 1, *used.shape[1:])
+    along = (directions * directions.gather(1, first)).sum(dim=0)
+    mean = (directions * torch.where(used, along.sign(), 0)).sum(dim=1, keepdim=True)
+    cosine = (directions * mean).sum(dim=0) / mean.square().sum(dim=0).sqrt_().clamp_(min=1e-9)
+    # In single precision the cosine of `MIN_RAY_ANGLE` is good to a thousandth of the angle.
+    return torch.where(used, cosine.abs_(), 1).amin(dim=0).clamp_(max=1).acos_()
 
 
-def _covariance(jacobian: Tensor, error: Tensor, weight: Tensor, noise_px: float) -> Tensor:
-    """Covariance (N, G, 6) of weighted least squares: sigma^2 A^-1 (sum w^2 J^T J) A^-1 with A = sum w J^T J.
+def _covariance(fit: _Fit, weight: Tensor, noise_px: Tensor) -> Tensor:
+    """Covariance (6, G, N) of weighted least squares: A^-1 (sum w^2 sigma^2 J^T J) A^-1 with A = sum w J^T J.
 
-    sigma^2 blends the expected noise with the residuals of the point's own inliers, the expectation counting for 3 degrees
-    of freedom: two views leave one degree, far too little to be believed alone.
+    sigma is the expected noise of each view, times what the point's own residuals say of it: these, in units of the expected,
+    count by their degrees of freedom, the expectation by `NOISE_FREEDOM`; two views leave one degree, far too little to be
+    believed alone.
     """
-    used = weight > 0
-    jacobian = torch.where(used[..., None, None], jacobian, 0)
-    rows = jacobian.flatten(-3, -2)
-    row_weight = weight.repeat_interleave(2, dim=-1)[..., None]
-    inverse = full_symmetric(inverse_symmetric(sum_of_outer(rows * row_weight.sqrt())))
-    middle = full_symmetric(sum_of_outer(rows * row_weight))
-    freedom = (2 * used.sum(dim=-1) - 3).clamp(min=0)
-    squares = torch.where(used, error, 0).square().sum(dim=-1)
-    variance = (3 * noise_px**2 + squares) / (3 + freedom)
-    full = inverse @ middle @ inverse * variance[..., None, None]
-    return full[..., [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
+    variance = (noise_px * noise_px)[:, None]
+    weight = weight * fit.inliers
+    middle = fit.jacobian.normal_matrix(weight * weight * variance)
+    freedom = (2 * fit.inliers.sum(dim=0) - 3).clamp(min=0)
+    squares = (fit.inliers * fit.error.square() / variance).sum(dim=0)
+    factor = (NOISE_FREEDOM + squares) / (NOISE_FREEDOM + freedom)
+    xx, xy, xz, yy, yz, zz = middle
+    # A^-1 times the columns of the middle, and its rows times A^-1: written out, an order faster than small matrix products.
+    columns = [_times(fit.inverse, torch.stack(column)) for column in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
+    rows = [_times(fit.inverse, torch.stack([column[axis] for column in columns])) for axis in range(3)]
+    return factor * torch.stack((rows[0][0], rows[0][1], rows[0][2], rows[1][1], rows[1][2], rows[2][2]))

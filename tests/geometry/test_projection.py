@@ -1,16 +1,13 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from posekit.geometry.projection import (
-    distort_normalised,
-    fold_radius2,
-    points_in_cameras,
-    project_points,
-    project_with_jacobian,
-    undistort_normalised,
-)
+from posekit.geometry import projection
+from posekit.geometry.lens import Lens, fold_radius2
+from posekit.geometry.projection import distort_normalised, points_in_cameras, undistort_normalised
 
 # OpenCV's order k1 k2 p1 p2 k3 k4 k5 k6.
 LENSES = {
@@ -36,6 +33,19 @@ def cameras(coefficients: tuple[float, ...]) -> tuple[torch.Tensor, ...]:
         torch.from_numpy(rotations),
         torch.tensor([translation for _, translation in POSES], dtype=torch.float64),
     )
+
+
+def lens_of(distortion: torch.Tensor, reach: torch.Tensor | None, fisheye: torch.Tensor | None) -> Lens:
+    """The lenses, bounded at `reach`; unbounded without it."""
+    return replace(Lens.of(distortion, fisheye), fold_radius2=reach)
+
+
+def project_points(points, matrix, distortion, rotation, translation, reach=None, fisheye=None):
+    return projection.project_points(points, matrix, lens_of(distortion, reach, fisheye), rotation, translation)
+
+
+def project_with_jacobian(points, matrix, distortion, rotation, translation, reach=None, fisheye=None):
+    return projection.project_with_jacobian(points, matrix, lens_of(distortion, reach, fisheye), rotation, translation)
 
 
 def world_points(count: int = 200) -> torch.Tensor:
@@ -215,3 +225,133 @@ def test_every_camera_has_its_own_lens():
     for c, lens in enumerate(LENSES.values()):
         assert torch.equal(together[:, c], distort_normalised(points[:, c], padded(lens)))
     assert (undistort_normalised(together, distortion) - points).abs().max() < 1e-13  # as above
+
+
+# k1 k2 k3 k4 of cv2.fisheye: equidistant, an action camera's, one that stretches its rim.
+FISHEYES = {
+    "equidistant": (0.0, 0.0, 0.0, 0.0),
+    "action camera": (-0.02, 0.012, -0.004, 0.0008),
+    "stretched": (0.08, 0.02, 0.004, 0.001),
+}
+ALL = torch.tensor([True, True])
+
+
+def directions(farthest: float) -> np.ndarray:
+    """Points 3 m away in all directions up to an angle from the axis, (N, 3), the axis itself among them."""
+    angle, around = np.meshgrid(np.linspace(0, farthest, 60), np.linspace(0, 2 * np.pi, 25))
+    sides = np.sin(angle) * np.cos(around), np.sin(angle) * np.sin(around), np.cos(angle)
+    return 3 * np.stack(sides, axis=-1).reshape(-1, 3)
+
+
+@pytest.mark.parametrize("lens", FISHEYES.values(), ids=FISHEYES)
+def test_fisheyes_project_as_opencvs(lens):
+    setup = cameras(lens)
+    for c, (rotation, translation) in enumerate(POSES):
+        # To 89.9 degrees: the fisheye module of OpenCV divides by z as well, and both lose digits with it.
+        points = (torch.from_numpy(directions(np.radians(89.9))) - setup[3][c]) @ setup[2][c]
+        pixels = project_points(points, *setup, fisheye=ALL)[:, c].numpy()
+        expected, _ = cv2.fisheye.projectPoints(
+            points.numpy()[:, None], np.array(rotation), np.array(translation), MATRIX, np.array(lens)
+        )
+        # 1e3 px at 2e-16, times 600 by the division.
+        assert np.abs(pixels - expected[:, 0]).max() < 1e-9
+        assert np.ptp(pixels[:, 0]) > 3000
+
+
+@pytest.mark.parametrize("lens", FISHEYES.values(), ids=FISHEYES)
+def test_fisheyes_undistort_as_opencvs_and_back(lens):
+    distortion, fisheye = padded(lens), torch.tensor(True)
+    # 83 degrees: beyond it the picture plane is more than 8 focal lengths wide.
+    points = directions(np.radians(83))
+    normalised = torch.from_numpy(points[:, :2] / points[:, 2:])
+    bent = distort_normalised(normalised, distortion, fisheye)
+    found = undistort_normalised(bent, distortion, fisheye=fisheye)
+    # Relative to how far out it is: the tangent near 83 degrees stretches rounding errors 70 times.
+    assert ((found - normalised).abs().amax(dim=-1) / (1 + normalised.norm(dim=-1))).max() < 1e-13
+    pixels = bent.numpy() * (1240, 1255) + (803.5, 588.2)
+    strict = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+    # OpenCV cuts off what is more than pi / 2 focal lengths away, where the stretched lens has only come to 75 degrees.
+    known = bent.norm(dim=-1).numpy() < np.pi / 2
+    expected = cv2.fisheye.undistortPoints(pixels[known][:, None], MATRIX, np.array(lens), criteria=strict)[:, 0]
+    # A millionth of a pixel is 1e-9 of the focal length, on the sphere; the plane is stretched by 1 + r^2 there.
+    stretch = 1 + normalised.square().sum(dim=-1).numpy()[known]
+    assert (np.abs(found.numpy()[known] - expected).max(axis=-1) / stretch).max() < 1e-9
+    assert known.sum() > 1000
+
+
+@pytest.mark.parametrize("lens", FISHEYES.values(), ids=FISHEYES)
+def test_fisheyes_jacobian_is_that_of_central_differences(lens):
+    setup = cameras(lens)
+    # On the axis of the first camera, around it, and 85 degrees from it.
+    points = (torch.from_numpy(directions(np.radians(85))[::7]) - setup[3][0]) @ setup[2][0]
+    pixels, jacobian = project_with_jacobian(points, *setup, fisheye=ALL)
+    assert torch.allclose(pixels[:, 0], project_points(points, *setup, fisheye=ALL)[:, 0], rtol=0, atol=1e-9)
+    step = 1e-5
+    for axis in range(3):
+        moved = torch.zeros(3, dtype=torch.float64)
+        moved[axis] = step
+        ahead, behind = (project_points(points + sign * moved, *setup, fisheye=ALL)[:, 0] for sign in (1, -1))
+        # Rounding as above: 2e-8 px/m times operations; slopes are 400 px/m.
+        assert (jacobian[:, 0, :, axis] - (ahead - behind) / (2 * step)).abs().max() < 2e-5
+    # On the axis itself, where the formulas divide zero by zero.
+    ahead = torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64)
+    still = (MATRIX[None], padded(lens)[None], np.eye(3)[None], np.zeros((1, 3)))
+    _, slope = project_with_jacobian(ahead, *(torch.as_tensor(part) for part in still), fisheye=ALL[:1])
+    assert torch.equal(slope[0], torch.tensor([[620.0, 0, 0], [0, 627.5, 0]], dtype=torch.float64))
+
+
+def test_a_rig_may_mix_fisheyes_and_others():
+    matrix, _, rotation, translation = cameras(())
+    distortion = torch.stack((padded(FISHEYES["action camera"]), padded(LENSES["webcam, 5"])))
+    points, mixed = world_points(50), torch.tensor([True, False])
+    both = matrix, distortion, rotation, translation
+    pixels, jacobian = project_with_jacobian(points, *both, fisheye=mixed)
+    for c, fisheye in enumerate((ALL[:1], None)):
+        one = [part[c : c + 1] for part in both]
+        alone, slope = project_with_jacobian(points, *one, fisheye=fisheye)
+        assert torch.equal(pixels[:, c], alone[:, 0])
+        assert torch.equal(jacobian[:, c], slope[:, 0])
+        assert torch.equal(
+            project_points(points, *both, fisheye=mixed)[:, c], project_points(points, *one, fisheye=fisheye)[:, 0]
+        )
+    straight = torch.stack((points[:, :2], points[:, :2]), dim=1) * 0.5
+    back = undistort_normalised(distort_normalised(straight, distortion, mixed), distortion, fisheye=mixed)
+    assert (back - straight).abs().max() < 1e-13  # as of each kind alone
+
+
+def test_what_is_not_in_front_of_a_fisheye_and_what_is_past_its_fold_is_nan():
+    # angle (1 - 0.3 angle^2) turns back at angle^2 = 1 / 0.9: 60.4 degrees.
+    distortion = torch.stack((padded(FISHEYES["equidistant"]), padded((-0.3, 0.0, 0.0, 0.0))))
+    reach = fold_radius2(distortion, ALL)
+    assert reach[0].isinf()
+    assert torch.atan(reach[1].sqrt()).item() == pytest.approx(0.9**-0.5, abs=np.radians(0.05))
+    angle = torch.tensor([0.0, 60.0, 61.0, 89.9, 90.1, 120.0], dtype=torch.float64).deg2rad()
+    points = torch.stack((angle.sin(), torch.zeros_like(angle), angle.cos()), dim=-1)
+    middle = torch.from_numpy(np.stack((MATRIX, MATRIX))), distortion, torch.eye(3).double().expand(2, 3, 3)
+    pixels = project_points(points, *middle, torch.zeros(2, 3).double(), reach, ALL)
+    assert pixels.isfinite().all(dim=-1).T.tolist() == [[True] * 4 + [False] * 2, [True] * 2 + [False] * 4]
+    # And back: the equidistant lens shows 90 degrees at pi / 2 focal lengths, the other one its fold at 2 / 3 of 0.9^-0.5.
+    shown = torch.tensor([[0.7, 0], [0.71, 0], [1.57, 0], [1.58, 0]], dtype=torch.float64)[:, None].expand(-1, 2, 2)
+    found = undistort_normalised(shown, distortion, ALL)
+    assert found.isfinite().all(dim=-1).T.tolist() == [[True, True, True, False], [True, False, False, False]]
+    assert found[0, 0, 0].item() == pytest.approx(np.tan(0.7), abs=1e-14)
+
+
+def test_fisheyes_have_gradients_in_the_middle_of_the_picture():
+    point = torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64, requires_grad=True)
+    matrix, distortion, _, _ = cameras(FISHEYES["action camera"])
+    rotation, translation = torch.eye(3).double().expand(2, 3, 3), torch.zeros(2, 3).double()
+    project_points(point, matrix, distortion, rotation, translation, fisheye=ALL)[0, 0].backward()
+    assert point.grad.tolist() == [620, 0, 0]
+
+
+def test_what_undistorts_projects_again():
+    # Folds at 0.888 and unfolds soon after: what the model reaches beyond is in no picture, in either direction.
+    distortion = padded((-0.584, -0.04, -1e-3, 0.0, 0.148))
+    reach = fold_radius2(distortion)
+    shown = picture_points(1.3)
+    found = undistort_normalised(shown, distortion)
+    seen = found.isfinite().all(dim=-1)
+    assert 0.1 < seen.double().mean() < 0.9
+    assert (found[seen].square().sum(dim=-1) < reach).all()
+    assert (distort_normalised(found[seen], distortion) - shown[seen]).abs().max() < 1e-6  # what counts as converged

@@ -100,8 +100,9 @@ def test_the_weighted_squared_reprojection_error_is_at_its_least():
             return ((projected - xy[n, 0]) * np.sqrt(confidence[n, 0])[:, None]).ravel()
 
         best = optimize.least_squares(residuals, points[n], xtol=1e-15, ftol=1e-15, gtol=1e-15).x
-        # Gauss-Newton converges linearly where residuals are not 0, here by a factor of 1e-3 a step; six steps were made.
-        assert np.abs(found.points_world[n, 0].numpy() - best).max() < 1e-7
+        # Gauss-Newton converges linearly where residuals are not 0: a step leaves a thousandth. 3 px are 13 mm; two steps with
+        # the lens follow on those without. A micrometre is a ten-thousandth of what the noise does.
+        assert np.abs(found.points_world[n, 0].numpy() - best).max() < 2e-6
 
 
 @pytest.mark.parametrize(("cameras", "wrong"), [(3, 1), (5, 2), (8, 4), (12, 5)])
@@ -350,7 +351,7 @@ def test_chunks_are_of_no_account(chunk, monkeypatch):
     xy[np.random.default_rng(0).random(xy.shape[:-1]) < 0.2] = NAN
     threshold = np.random.default_rng(1).uniform(3, 9, (10, 4))
     whole = solve(rig, xy, threshold_px=threshold)
-    monkeypatch.setattr(triangulation, "CHUNK_POINTS", chunk)
+    monkeypatch.setattr(triangulation, "CHUNK_NUMBERS", chunk * 4 * 4 * 6)
     # Vectorised sums may round by where in the batch a point stands.
     assert_same(solve(rig, xy, threshold_px=threshold), whole, tolerance=1e-9)
 
