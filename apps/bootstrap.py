@@ -31,7 +31,7 @@ class BootstrapConfig:
     """calibration.toml or Qualisys *.qca.txt; <capture>/calibration.toml if not given."""
     keypoints: Path = Path("keypoints2d.h5")
     """The body's (and, for round 0, the hands') 2D keypoints: keypoints2d.h5 or a folder of OpenPose JSON, in the capture."""
-    skeleton: str = "BODY_25"
+    skeleton: str | None = None
     """Order of the body's joints in OpenPose JSON: BODY_25 or BODY_25B."""
     detector: Path | None = None
     """Weights to start from (*.safetensors); posekit's own, trained on synthetic hands, if not given."""
@@ -119,17 +119,19 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
 
 
 def prepare_capture(
-    folder: Path, rig_path: Path, keypoints_path: Path, skeleton: str, detector: "HandDetector"
+    folder: Path, rig_path: Path, keypoints_path: Path, skeleton: str | None, detector: "HandDetector"
 ) -> "BootstrapInput":
     """Open a capture with its rig and keypoints, and check that they belong together."""
-    from posekit.apps.triangulate import read_keypoints
+    from posekit.apps.triangulate import open_detections
     from posekit.bootstrap.rounds import BootstrapInput
     from posekit.calibration.formats import read_rig
+    from posekit.camera import match_camera_names
     from posekit.capture import Capture
 
     capture = Capture.open(folder)
-    rig = read_rig(rig_path)
-    keypoints = read_keypoints(keypoints_path, skeleton, capture.fps)
+    rig = match_camera_names(read_rig(rig_path), tuple(capture.videos))
+    source = open_detections(keypoints_path, rig, skeleton, capture.fps)
+    keypoints = source.read(0, len(source.frames))
     capture.check_rig(rig)
     check_against_capture(keypoints, capture.videos, capture.frame_count)
     return BootstrapInput(capture, rig, keypoints, detector)

@@ -21,8 +21,13 @@ COMMANDS: dict[str, str] = {
     "bootstrap": "posekit.apps.bootstrap",
     "triangulate": "posekit.apps.triangulate",
     "train": "posekit.apps.train",
+    "filter": "posekit.apps.filter",
+    "angles": "posekit.apps.angles",
     "view": "posekit.apps.view",
     "export": "posekit.apps.export",
+    "convert": "posekit.apps.convert",
+    "evaluate": "posekit.apps.evaluate",
+    "bench": "posekit.apps.bench",
 }
 
 # As a shell reports programs that these signals ended: 128 and the signal's number.

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from posekit.keypoints import Keypoints2D
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from posekit.camera import Rig
+    from posekit.keypoints import KeypointSource
     from posekit.people.reconstruction import Reconstruction
+    from posekit.skeleton import Skeleton
 
 
 #: "All views" of the figures are those in which the detection has this confidence or more, kept or not.
@@ -20,19 +25,21 @@ class TriangulateConfig:
     """Triangulate everyone seen by two cameras or more. Person 0 is the one whom the cameras saw best."""
 
     keypoints: Annotated[Path, tyro.conf.Positional]
-    """keypoints2d.h5, or a folder of OpenPose JSON, one folder per camera (<camera>_json/*.json)."""
+    """keypoints2d.h5, OpenPose JSON (folders <camera>_json), COCO JSON, DeepLabCut, MediaPipe arrays or Caliscope's points."""
     rig: Path
-    """calibration.toml (aniposelib's format, metres unless it says its units) or Qualisys *.qca.txt."""
+    """The cameras: any camera file that posekit knows (see `posekit convert --help`)."""
     out: Path
     """The keypoints3d.h5 to write."""
-    skeleton: str = "BODY_25"
-    """Order of the body's joints in OpenPose JSON, which does not say it itself: BODY_25 or BODY_25B."""
+    skeleton: str | None = None
+    """Order of the joints, such as BODY_25, where files do not say it; told by the joints' number and places if not given."""
     fps: float | None = None
     """Frames per second. JSON does not say it: the videos beside the folder (<folder>/../videos) do, if there are any."""
     threshold_px: float | None = None
     """How far a body detection may lie from its reprojection and still agree; measured on the capture if not given."""
     min_views: int = 2
     """Views that must agree on a point."""
+    keep_swaps: bool = False
+    """Leave left and right as the detector has them, where a view confused them."""
     joints: tuple[str, ...] = ()
     """Joints that the figures count; the body's without eyes and ears if not given."""
     json: Path | None = None
@@ -42,32 +49,42 @@ class TriangulateConfig:
 def main(config: TriangulateConfig) -> None:
     """Run the command."""
     import time
+    from contextlib import nullcontext
 
     from rich.console import Console
 
+    from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig
+    from posekit.camera import match_camera_names
     from posekit.errors import PosekitError
     from posekit.io.files import write_json
-    from posekit.people.reconstruction import ReconstructionSettings, reconstruct_people
+    from posekit.io.keypoint_streams import writing_keypoints3d
+    from posekit.people.reconstruction import PeopleInCapture, ReconstructionSettings
 
     _check(config)
     rig = read_rig(config.rig)
-    keypoints = read_keypoints(config.keypoints, config.skeleton, config.fps or _rate_of_videos(config.keypoints))
+    keypoints = open_detections(config.keypoints, rig, config.skeleton, config.fps)
+    rig = match_camera_names(rig, keypoints.cameras)
     if config.min_views > len(keypoints.cameras):
         raise PosekitError(
             f"--min-views: {config.min_views} views are asked for, there are {len(keypoints.cameras)} cameras"
         )
-    counted = _counted_joints(keypoints, config.joints)
+    figures = Figures(keypoints.skeleton, config.joints)
+    settings = ReconstructionSettings(config.threshold_px, config.min_views, mend_swaps=not config.keep_swaps)
     start = time.perf_counter()
-    result = reconstruct_people(keypoints, rig, ReconstructionSettings(config.threshold_px, config.min_views))
-    seconds = time.perf_counter() - start
-    figures = measure(result, counted, seconds)
-    result.people.save(config.out)
-    write_record(config.out, "triangulate", config, [config.keypoints, config.rig], figures=figures)
+    with progress_bars() if len(keypoints.frames) > 500 else nullcontext() as show:
+        everyone = PeopleInCapture(keypoints, rig, settings, show)
+        source = f"{keypoints.source} + {rig.source}"
+        with writing_keypoints3d(config.out, keypoints, everyone.person_count, source) as file:
+            for piece in everyone.reconstruct():
+                file.write(piece.people)
+                figures.add(piece)
+    measured = figures.measured(time.perf_counter() - start)
+    write_record(config.out, "triangulate", config, [config.keypoints, config.rig], figures=measured)
     if config.json:
-        write_json(config.json, figures)
-    print_figures(Console(markup=False, highlight=False), figures)
+        write_json(config.json, measured)
+    print_figures(Console(markup=False, highlight=False), measured)
 
 
 def _check(config: TriangulateConfig) -> None:
@@ -97,21 +114,12 @@ def _check(config: TriangulateConfig) -> None:
             raise PosekitError(f"{name}: {value:g} is not a positive number")
 
 
-def read_keypoints(path: Path, skeleton: str, fps: float | None) -> "Keypoints2D":
-    """Read 2D keypoints from a file of posekit's or from a folder of OpenPose JSON."""
-    from dataclasses import replace
+def open_detections(path: Path, rig: "Rig", skeleton: str | None, fps: float | None) -> "KeypointSource":
+    """Open 2D keypoints of any kind; fps as the videos beside them have it, where it is not given."""
+    from posekit.io.keypoint_files import open_keypoints
 
-    from posekit.errors import PosekitError
-    from posekit.io.openpose_json import read_openpose_folder
-    from posekit.keypoints import Keypoints2D
-    from posekit.skeleton import get_skeleton
-
-    if not path.exists():
-        raise PosekitError(f"{path}: no such file or folder (2D keypoints were expected)")
-    if path.is_dir():
-        return read_openpose_folder(path, get_skeleton(skeleton), fps)
-    keypoints = Keypoints2D.load(path)
-    return replace(keypoints, fps=fps) if fps else keypoints
+    sizes = {camera.name: camera.size for camera in rig.cameras}
+    return open_keypoints(path, skeleton, fps or _rate_of_videos(path), sizes)
 
 
 def _rate_of_videos(keypoints: Path) -> float | None:
@@ -128,49 +136,91 @@ def _rate_of_videos(keypoints: Path) -> float | None:
     return None
 
 
-def _counted_joints(keypoints: "Keypoints2D", names: tuple[str, ...]) -> tuple[str, ...]:
-    skeleton = keypoints.skeleton
-    if names:
-        skeleton.indices(names)  # raises for a name that is not there
-        return names
-    body = skeleton.part("body") if "body" in skeleton.parts else range(skeleton.joint_count)
-    joints = [skeleton.joints[joint] for joint in body]
-    return tuple(joint for joint in joints if not joint.endswith(("_eye", "_ear")))
+class Figures:
+    """Figures of everyone over some joints, gathered piece by piece; the body's without eyes and ears if none are named."""
+
+    def __init__(self, skeleton: "Skeleton", joints: tuple[str, ...]) -> None:
+        body = skeleton.part("body") if "body" in skeleton.parts else range(skeleton.joint_count)
+        usual = (skeleton.joints[joint] for joint in body)
+        self._joints = joints or tuple(joint for joint in usual if not joint.endswith(("_eye", "_ear")))
+        self._places = skeleton.indices(self._joints)  # raises for a name that is not there
+        self._persons: list[_PersonFigures] = []
+        self._points = 0
+        self._swapped = 0
+        self._residuals: tuple[float, float] = (float("nan"), float("nan"))
+
+    def add(self, result: "Reconstruction") -> None:
+        """Take the next frames."""
+        import numpy as np
+
+        people = result.people
+        count = people.xyz.shape[1]
+        self._persons = self._persons or [_PersonFigures() for _ in range(count)]
+        for p, person in enumerate(self._persons):
+            person.add(
+                people.reprojection_px[:, p, self._places],
+                people.inliers[:, p, self._places],
+                result.detections.confidence[:, :, p, self._places].transpose(0, 2, 1) >= CONFIDENT,
+                np.asarray(np.isfinite(people.xyz[:, p, self._places]).all(axis=-1)),
+            )
+        self._points += int(np.isfinite(people.xyz[..., 0]).sum())
+        self._swapped += int(result.swapped.sum())
+        self._residuals = result.threshold_px, result.rig_residual_px
+
+    def measured(self, seconds: float) -> dict[str, Any]:
+        """Return person 0's figures, and the same of everyone under ``persons``."""
+        persons = [person.measured() for person in self._persons]
+        return {
+            **persons[0],
+            "points_per_second": self._points / seconds,
+            "people": len(persons),
+            "threshold_px": self._residuals[0],
+            "rig_residual_px": self._residuals[1],
+            "swapped": self._swapped,
+            "joints": list(self._joints),
+            "persons": persons,
+        }
 
 
-def measure(result: "Reconstruction", joints: tuple[str, ...], seconds: float) -> dict[str, Any]:
-    """Figures of person 0 over `joints`, the same of everyone under ``persons``; hands' bones where there are hands."""
-    import numpy as np
+class _PersonFigures:
+    """One person's errors, as they are: an hour of 8 cameras and 21 joints is 150 MB of them."""
 
-    people, detections = result.people, result.detections
-    places = people.skeleton.indices(joints)
-    persons = []
-    for p in range(people.xyz.shape[1]):
-        error = people.reprojection_px[:, p, places]
-        kept = people.inliers[:, p, places]
-        confident = detections.confidence[:, :, p, places].transpose(0, 2, 1) >= CONFIDENT
-        found = np.isfinite(people.xyz[:, p, places]).all(axis=-1)
-        every = error[confident & np.isfinite(error)]
-        persons.append(
-            {
-                "mean_reprojection_px": float(error[kept].mean()) if kept.any() else None,
-                "mean_all_views_px": float(every.mean()) if every.size else None,
-                "median_reprojection_px": float(np.median(error[kept])) if kept.any() else None,
-                "points": int(found.sum()),
-                "points_failed": int((~found).sum()),
-                "views_per_point": float(kept.sum(axis=-1)[found].mean()) if found.any() else 0.0,
-                "frames": int(found.any(axis=-1).sum()),
-            }
-        )
-    return {
-        **persons[0],
-        "points_per_second": float(np.isfinite(people.xyz[..., 0]).sum() / seconds),
-        "people": len(persons),
-        "threshold_px": result.threshold_px,
-        "rig_residual_px": result.rig_residual_px,
-        "joints": list(joints),
-        "persons": persons,
-    }
+    def __init__(self) -> None:
+        self._kept: list[NDArray[np.float32]] = []
+        self._every: list[NDArray[np.float32]] = []
+        self._points = self._failed = self._views = self._frames = 0
+
+    def add(
+        self,
+        error: "NDArray[np.float32]",
+        kept: "NDArray[np.bool_]",
+        confident: "NDArray[np.bool_]",
+        found: "NDArray[np.bool_]",
+    ) -> None:
+        """Take errors (F, J, C), views that were kept and that are confident, and points (F, J) that were found."""
+        import numpy as np
+
+        self._kept.append(error[kept])
+        self._every.append(error[confident & np.isfinite(error)])
+        self._points += int(found.sum())
+        self._failed += int((~found).sum())
+        self._views += int(kept[found].sum())
+        self._frames += int(found.any(axis=-1).sum())
+
+    def measured(self) -> dict[str, Any]:
+        """Return the figures; None for a mean of nothing."""
+        import numpy as np
+
+        kept, every = np.concatenate(self._kept), np.concatenate(self._every)
+        return {
+            "mean_reprojection_px": float(kept.mean(dtype=np.float64)) if kept.size else None,
+            "mean_all_views_px": float(every.mean(dtype=np.float64)) if every.size else None,
+            "median_reprojection_px": float(np.median(kept)) if kept.size else None,
+            "points": self._points,
+            "points_failed": self._failed,
+            "views_per_point": self._views / self._points if self._points else 0.0,
+            "frames": self._frames,
+        }
 
 
 def print_figures(console: Any, figures: dict[str, Any]) -> None:
@@ -193,4 +243,6 @@ def print_figures(console: Any, figures: dict[str, Any]) -> None:
             number(person["mean_all_views_px"], 2),
         )
     console.print(table)
+    if figures["swapped"]:
+        console.print(f"left and right exchanged in {figures['swapped']} detections of joints")
     console.print(f"mean and median: over the views kept; all views: with confidence {CONFIDENT} or more, kept or not")

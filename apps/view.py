@@ -34,7 +34,7 @@ class ViewConfig:
     frame: int | None = None
     """Frame number of a picture, or where the window starts; the frame that has most points in focus if not given."""
     span: tuple[int, int] | None = None
-    """First and last frame number of a video; all if not given."""
+    """First and last frame number of a video or of what the window plays; all if not given."""
     focus: Literal["all", "body", "left_hand", "right_hand"] = "all"
     """What to look at: all (people and cameras), body, left_hand or right_hand."""
     size: tuple[int, int] | None = None
@@ -52,9 +52,11 @@ def main(config: ViewConfig) -> None:
     from posekit.keypoints import Keypoints3D
 
     _check_outputs(config)
+    require_hdf5(config.keypoints)
     keypoints = Keypoints3D.load(config.keypoints)
     if not len(keypoints.frames):
         raise PosekitError(f"{config.keypoints}: holds no frame")
+    _rows_of_span(config, keypoints)  # a span that cannot be is said before the work
     rig = read_rig(config.rig) if config.rig else None
     console = Console(stderr=True, markup=False, highlight=False)
     if config.overlay and rig:
@@ -63,8 +65,17 @@ def main(config: ViewConfig) -> None:
         _show_scene(config, keypoints, rig, console)
 
 
+def _record(config: ViewConfig, output: Path, keypoints: "Keypoints3D", rows: list[int]) -> None:
+    """Write the record of a picture or video, under its whole name: out.run.json is the record of out.h5."""
+    from posekit.apps.provenance import write_record
+
+    inputs = [path for path in (config.keypoints, config.rig) if path is not None]
+    frames = [int(keypoints.frames[rows[0]]), int(keypoints.frames[rows[-1]])]
+    write_record(output.with_name(output.name + output.suffix), "view", config, inputs, frames=frames)
+
+
 def _check_outputs(config: ViewConfig) -> None:
-    """Say before the work what would go wrong after it."""
+    """Say before the work what would go wrong after it, and what was asked for in vain."""
     from posekit.errors import PosekitError
     from posekit.io.files import require_folder
 
@@ -77,8 +88,31 @@ def _check_outputs(config: ViewConfig) -> None:
         require_folder(path.parent, "the folder to write into")
         if video is not None and _is_video(path) != video:
             raise PosekitError(f"{path}: {option} writes a {'video' if video else 'picture'}, not '{path.suffix}'")
+    outputs = [path.resolve() for path in (config.png, config.mp4, config.overlay) if path is not None]
+    inputs = [path.resolve() for path in (config.keypoints, config.rig) if path is not None]
+    if taken := [path for number, path in enumerate(outputs) if path in inputs or path in outputs[:number]]:
+        raise PosekitError(f"{taken[0]}: would be written over; every output needs a name of its own")
+    videos = [path for path in (config.mp4, config.overlay) if path is not None and _is_video(path)]
+    if config.span and outputs and not videos:
+        raise PosekitError(f"--span {config.span[0]} {config.span[1]}: belongs to a video; a picture has one --frame")
+    if config.frame is not None and outputs and len(videos) == len(outputs):
+        raise PosekitError(f"--frame {config.frame}: belongs to a picture; a video has a --span of frames")
+    if config.videos and not config.overlay:
+        raise PosekitError(f"--videos {config.videos}: is for an --overlay, which is not asked for")
     if config.size and min(config.size) < 16:
         raise PosekitError(f"--size {config.size[0]} {config.size[1]}: at least 16 pixels are expected")
+
+
+def require_hdf5(path: Path) -> None:
+    """Say of a file that is of another kind altogether what was expected."""
+    import h5py
+
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_file
+
+    require_file(path, "keypoints3d.h5, as posekit triangulate writes it")
+    if not h5py.is_hdf5(path):
+        raise PosekitError(f"{path}: is no HDF5 file; keypoints3d.h5, as posekit triangulate writes it, was expected")
 
 
 def _is_video(path: Path) -> bool:
@@ -105,9 +139,9 @@ def _rows_of_span(config: ViewConfig, keypoints: "Keypoints3D") -> list[int]:
     frames = keypoints.frames
     first, last = config.span or (int(frames.min()), int(frames.max()))
     rows = [int(row) for row in np.argsort(frames) if first <= frames[row] <= last]
-    if not rows:
+    if not rows or first < frames.min() or last > frames.max():
         raise PosekitError(
-            f"{config.keypoints}: has no frame from {first} to {last}; it has {frames.min()} to {frames.max()}"
+            f"--span {first} {last}: {config.keypoints} has {len(frames)} frames, {frames.min()} to {frames.max()}"
         )
     return rows
 
@@ -121,6 +155,7 @@ def _rate(keypoints: "Keypoints3D", rows: list[int]) -> float:
 
 
 def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None", console: Any) -> None:
+    from posekit.errors import PosekitError
     from posekit.io.video import write_video
     from posekit.view.overlay import write_picture
     from posekit.view.scene import Scene, render_frames, show_window
@@ -130,14 +165,19 @@ def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None",
     start = scene.fullest_row(config.focus) if config.frame is None else scene.row(config.frame)
     if config.png:
         write_picture(config.png, next(render_frames(scene, [start], focus=config.focus, size=size)))
+        _record(config, config.png, keypoints, [start])
         console.print(f"{config.png}: frame {keypoints.frames[start]}")
     if config.mp4:
         rows = _rows_of_span(config, keypoints)
         frames = render_frames(scene, rows, focus=config.focus, size=size)
         write_video(config.mp4, _rate(keypoints, rows), with_progress(frames, len(rows), "rendering"))
+        _record(config, config.mp4, keypoints, rows)
         console.print(f"{config.mp4}: {len(rows)} frames")
     if not (config.png or config.mp4):
-        show_window(scene, focus=config.focus, size=size, start=0 if config.frame is None else start)
+        rows = _rows_of_span(config, keypoints)
+        if config.frame is not None and start not in rows:
+            raise PosekitError(f"--frame {config.frame}: is not in --span {config.span}")
+        show_window(scene, rows, focus=config.focus, size=size, start=0 if config.frame is None else rows.index(start))
 
 
 def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", console: Any) -> None:
@@ -162,6 +202,7 @@ def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", con
     else:
         write_picture(config.overlay, next(sheets))
         console.print(f"{config.overlay}: frame {keypoints.frames[rows[0]]}")
+    _record(config, config.overlay, keypoints, rows)
 
 
 def with_progress(items: Iterator[Any], total: int, what: str) -> Iterator[Any]:

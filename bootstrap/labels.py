@@ -23,8 +23,8 @@ from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, crop_from_image, cut_crops, transform_points
 from posekit.errors import PosekitError
 from posekit.io.files import require_file, write_whole
-from posekit.keypoints import PointStatus
 from posekit.people.reconstruction import Reconstruction
+from posekit.point_status import PointStatus
 from posekit.training.samples import LabelledCrops
 
 SCHEMA = "posekit.crops/1"

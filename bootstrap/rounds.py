@@ -30,7 +30,7 @@ from posekit.detection.hand_box import HandBox
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.files import write_json
-from posekit.keypoints import Keypoints2D, PointStatus
+from posekit.keypoints import Keypoints2D
 from posekit.people.reconstruction import (
     Reconstruction,
     ReconstructionSettings,
@@ -38,6 +38,7 @@ from posekit.people.reconstruction import (
     identify_people,
     triangulate_people,
 )
+from posekit.point_status import PointStatus
 from posekit.training.augmentation import Augmentation
 from posekit.training.loop import TrainProgress, TrainSettings, train
 from posekit.training.samples import MixedSource, augmented_batches

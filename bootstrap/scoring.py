@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.keypoints import PointStatus
+from posekit.point_status import PointStatus
 from posekit.skeleton import HAND_21
 
 

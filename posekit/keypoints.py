@@ -1,21 +1,27 @@
 """Keypoints in pictures and in the world: arrays, their skeleton, where they come from, and their HDF5 files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
-from posekit.io.files import require_file, write_whole
+from posekit.io.files import require_file
+from posekit.io.keypoints_hdf5 import (
+    DIMENSIONS,
+    SCHEMA_2D,
+    SCHEMA_3D,
+    array_in,
+    create,
+    create_array,
+    read_description,
+    reading,
+)
 from posekit.point_status import PointStatus
-from posekit.skeleton import Skeleton, defined_skeleton, get_skeleton, is_known, skeleton_definition
-
-#: Version of the files' layout; a reader refuses what it does not know.
-SCHEMA_2D = "posekit.keypoints2d/1"
-SCHEMA_3D = "posekit.keypoints3d/1"
+from posekit.skeleton import Skeleton
 
 
 class KeypointSource(Protocol):
@@ -62,9 +68,9 @@ class Keypoints2D:
     source: str = ""
 
     def __post_init__(self) -> None:
-        xy = np.array(self.xy, dtype=np.float32)
-        confidence = np.array(self.confidence, dtype=np.float32)
-        frames = np.array(self.frames, dtype=np.int64)
+        xy = _owned(self.xy, np.float32)
+        confidence = _owned(self.confidence, np.float32)
+        frames = _owned(self.frames, np.int64)
         where = self.source or "2D keypoints"
         _check_axes(where, self.cameras, frames, self.fps)
         if xy.ndim != 5 or xy.shape[-1] != 2 or confidence.shape != xy.shape[:-1]:
@@ -76,8 +82,8 @@ class Keypoints2D:
             )
         # One rule for "missing", whichever way the maker said it.
         missing = ~np.isfinite(xy).all(axis=-1) | ~(confidence > 0) | ~np.isfinite(confidence)
-        xy[missing] = np.nan
-        confidence[missing] = 0
+        xy = _blanked(xy, missing, np.nan)
+        confidence = _blanked(confidence, missing, 0)
         for name, array in (("xy", xy), ("confidence", confidence), ("frames", frames)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -98,15 +104,14 @@ class Keypoints2D:
 
     def save(self, path: str | Path) -> None:
         """Write ``keypoints2d.h5``, whole or not at all."""
-        datasets: dict[str, NDArray[Any]] = {"xy": self.xy, "confidence": self.confidence, "frames": self.frames}
-        _save(path, SCHEMA_2D, datasets, self)
+        _save(path, SCHEMA_2D, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Keypoints2D":
         """Read ``keypoints2d.h5``; raises PosekitError where the file is not one."""
-        values, attributes = _load(path, SCHEMA_2D, {"xy": 5, "confidence": 4, "frames": 1})
+        values = _load(path, SCHEMA_2D)
         try:
-            return cls(**values, **attributes)
+            return cls(**values)
         except PosekitError as error:
             raise PosekitError(f"{path}: {error}") from None
 
@@ -133,12 +138,12 @@ class Keypoints3D:
 
     def __post_init__(self) -> None:
         arrays: dict[str, NDArray[Any]] = {
-            "xyz": np.array(self.xyz, dtype=np.float64),
-            "covariance": np.array(self.covariance, dtype=np.float64),
-            "inliers": np.array(self.inliers, dtype=np.bool_),
-            "reprojection_px": np.array(self.reprojection_px, dtype=np.float32),
-            "status": np.array(self.status, dtype=np.uint8),
-            "frames": np.array(self.frames, dtype=np.int64),
+            "xyz": _owned(self.xyz, np.float64),
+            "covariance": _owned(self.covariance, np.float32),
+            "inliers": _owned(self.inliers, np.bool_),
+            "reprojection_px": _owned(self.reprojection_px, np.float32),
+            "status": _owned(self.status, np.uint8),
+            "frames": _owned(self.frames, np.int64),
         }
         where = self.source or "3D keypoints"
         _check_axes(where, self.cameras, arrays["frames"], self.fps)
@@ -164,25 +169,86 @@ class Keypoints3D:
         present = np.isfinite(arrays["xyz"]).all(axis=-1)
         if not (present == np.isin(arrays["status"], (PointStatus.OK, PointStatus.FILLED))).all():
             raise PosekitError(f"{where}: a missing point must have a status that says why, and only a missing one")
-        arrays["xyz"][~present] = np.nan
+        arrays["xyz"] = _blanked(arrays["xyz"], ~present, np.nan)
         for name, array in arrays.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
     def save(self, path: str | Path) -> None:
         """Write ``keypoints3d.h5``, whole or not at all."""
-        names = ("xyz", "covariance", "inliers", "reprojection_px", "status", "frames")
-        _save(path, SCHEMA_3D, {name: getattr(self, name) for name in names}, self)
+        _save(path, SCHEMA_3D, self)
 
     @classmethod
     def load(cls, path: str | Path) -> "Keypoints3D":
         """Read ``keypoints3d.h5``; raises PosekitError where the file is not one."""
-        dimensions = {"xyz": 4, "covariance": 4, "inliers": 4, "reprojection_px": 4, "status": 3, "frames": 1}
-        values, attributes = _load(path, SCHEMA_3D, dimensions)
+        values = _load(path, SCHEMA_3D)
         try:
-            return cls(**values, **attributes)
+            return cls(**values)
         except PosekitError as error:
             raise PosekitError(f"{path}: {error}") from None
+
+
+def join_2d(pieces: Sequence[Keypoints2D]) -> Keypoints2D:
+    """Put pieces of one capture together, in order; the pieces have the same slots P."""
+    if len(pieces) == 1:
+        return pieces[0]
+    xy, confidence, frames = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("xy", "confidence", "frames")
+    )
+    return replace(pieces[0], xy=xy, confidence=confidence, frames=frames)
+
+
+def join_3d(pieces: Sequence[Keypoints3D]) -> Keypoints3D:
+    """Put pieces of one capture together, in order; the pieces have the same people."""
+    if len(pieces) == 1:
+        return pieces[0]
+    names = ("xyz", "covariance", "inliers", "reprojection_px", "status", "frames")
+    xyz, covariance, inliers, reprojection_px, status, frames = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in names
+    )
+    return replace(
+        pieces[0],
+        xyz=xyz,
+        covariance=covariance,
+        inliers=inliers,
+        reprojection_px=reprojection_px,
+        status=status,
+        frames=frames,
+    )
+
+
+def _save(path: str | Path, schema: str, keypoints: Keypoints2D | Keypoints3D) -> None:
+    with create(path, schema, keypoints) as file:
+        for name in DIMENSIONS[schema]:
+            array = getattr(keypoints, name)
+            create_array(file, name, array.shape, array.dtype)[...] = array
+
+
+def _load(path: str | Path, schema: str) -> dict[str, Any]:
+    path = require_file(path, "a keypoints file")
+    with reading(path) as file:
+        description = read_description(path, file, schema)
+        arrays = {name: array_in(path, file, schema, name)[()] for name in DIMENSIONS[schema]}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return {**description, **arrays}
+
+
+def _owned(values: Any, dtype: type[np.generic]) -> NDArray[Any]:
+    """A copy, but of arrays that nobody can change any more: those of other keypoints, which may fill half of the memory."""
+    if isinstance(values, np.ndarray) and values.dtype == dtype and not values.flags.writeable and values.base is None:
+        return values
+    return np.array(values, dtype=dtype)
+
+
+def _blanked(values: NDArray[Any], missing: NDArray[np.bool_], blank: float) -> NDArray[Any]:
+    """The values (..., D) or (...) with `blank` where they are missing, (...)."""
+    there = values[missing]
+    if (np.isnan(there) if np.isnan(blank) else there == blank).all():
+        return values
+    values = values if values.flags.writeable else values.copy()
+    values[missing] = blank
+    return values
 
 
 def _check_axes(where: str, cameras: tuple[str, ...], frames: NDArray[np.int64], fps: float | None) -> None:
@@ -192,81 +258,3 @@ def _check_axes(where: str, cameras: tuple[str, ...], frames: NDArray[np.int64],
         raise PosekitError(f"{where}: frames: a list of numbers was expected, none of them twice")
     if fps is not None and not 0 < fps < np.inf:
         raise PosekitError(f"{where}: fps: {fps} frames per second cannot be")
-
-
-def _save(
-    path: str | Path, schema: str, datasets: dict[str, NDArray[Any]], keypoints: Keypoints2D | Keypoints3D
-) -> None:
-    # The layout of HDF5 1.10 has checksums, the oldest (h5py's choice) has none. Only texts of variable length still lack them,
-    # and a flipped bit there can keep the HDF5 library busy for ever: all texts here are of fixed length.
-    with write_whole(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        for name, array in datasets.items():
-            filters: dict[str, Any] = {
-                "compression": "gzip",
-                "compression_opts": 1,
-                "shuffle": True,
-                "fletcher32": True,
-            }
-            file.create_dataset(name, data=array, **(filters if array.size else {}))
-        file.create_dataset("cameras", data=_encode(*keypoints.cameras), fletcher32=len(keypoints.cameras) > 0)
-        file.attrs["schema"] = _encode(schema)[0]
-        file.attrs["skeleton"] = _encode(keypoints.skeleton.name)[0]
-        file.attrs["joints"] = _encode(*keypoints.skeleton.joints)
-        if not is_known(keypoints.skeleton):
-            file.attrs["skeleton_definition"] = _encode(skeleton_definition(keypoints.skeleton))[0]
-        file.attrs["units"] = _encode("px" if schema == SCHEMA_2D else "m")[0]
-        file.attrs["source"] = _encode(keypoints.source)[0]
-        if keypoints.fps is not None:
-            file.attrs["fps"] = keypoints.fps
-
-
-def _encode(*texts: str) -> NDArray[np.bytes_]:
-    encoded = [text.encode() for text in texts]
-    return np.array(encoded, dtype=h5py.string_dtype(length=max(map(len, encoded), default=0) or 1))
-
-
-def _decode(values: Any) -> tuple[str, ...]:
-    """Texts of fixed length come as bytes; those of variable length, another tool's, as str or bytes."""
-    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in np.atleast_1d(values))
-
-
-def _load(path: str | Path, schema: str, dimensions: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    path = require_file(path, "a keypoints file")
-    try:
-        with h5py.File(path, "r") as file:
-            found = " ".join(_decode(file.attrs.get("schema")))
-            if found != schema:
-                raise PosekitError(f"{path}: schema is '{found}', '{schema}' was expected")
-            values = {name: _read_numbers(path, file, name, count) for name, count in dimensions.items()}
-            cameras = _decode(file["cameras"][()])
-            fps = file.attrs.get("fps")
-            joints = _decode(file.attrs["joints"])
-            (skeleton_name,) = _decode(file.attrs["skeleton"])
-            (source,) = _decode(file.attrs["source"])
-            definition = _decode(file.attrs.get("skeleton_definition", ()))
-            attributes = {
-                "cameras": cameras,
-                "fps": None if fps is None else float(fps),
-                "source": source,
-            }
-    # What h5py raises for a damaged file depends on where the damage is.
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise PosekitError(f"{path}: is no keypoint file that can be read ({error})") from None
-    try:
-        skeleton = defined_skeleton(skeleton_name, joints, definition[0]) if definition else get_skeleton(skeleton_name)
-    except PosekitError as error:
-        raise PosekitError(f"{path}: {error}") from None
-    if joints != skeleton.joints:
-        raise PosekitError(f"{path}: its joints are not those of {skeleton.name}")
-    return values, {**attributes, "skeleton": skeleton}
-
-
-def _read_numbers(path: Path, file: h5py.File, name: str, dimensions: int) -> NDArray[Any]:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != dimensions or dataset.dtype.kind not in "fiub":
-        raise PosekitError(f"{path}: has no dataset '{name}' of numbers in {dimensions} dimensions")
-    # A file can claim any size without holding it. Deflate makes at most 1032 bytes of one.
-    if dataset.nbytes > 1032 * path.stat().st_size:
-        raise PosekitError(f"{path}: dataset '{name}' claims {dataset.nbytes} bytes, more than the file can hold")
-    values: NDArray[Any] = dataset[()]
-    return values

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from posekit.errors import PosekitError
-from posekit.keypoints import Keypoints2D, Keypoints3D, PointStatus
+from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.point_status import PointStatus
 from posekit.skeleton import BODY_25, BODY_25B, HAND_21, Skeleton, with_hands
 
 CAMERAS = ("front", "links außen")

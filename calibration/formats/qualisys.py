@@ -12,25 +12,25 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
+from posekit.calibration.formats.values import NOTHING, CameraFile, Unsaid
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError
 from posekit.io.files import require_file
-from posekit.units import METRES_PER_UNIT
 
 _SUBPIXELS = 64.0
 
 
-def read_qualisys(path: str | Path) -> Rig:
+def read_qualisys(path: str | Path, unsaid: Unsaid = NOTHING) -> Rig:
     """Read the active video cameras of a ``.qca.txt``; metres and pixels. Cameras are named by their serial."""
     path = require_file(path, "a Qualisys calibration")
     try:
         root = Xml.fromstring(path.read_bytes())
-    except (Xml.ParseError, DefusedXmlException, ValueError) as error:
+    except (Xml.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise PosekitError(f"{path}: is no Qualisys calibration that can be read ({error})") from None
     nodes = [node for node in root.iter("camera") if node.get("active", "1") == "1"]
     if not nodes:
         raise PosekitError(f"{path}: has no active camera")
-    return Rig(tuple(_camera(path, node) for node in nodes), str(path))
+    return CameraFile(path, unsaid).rig([_camera(path, node) for node in nodes], said="mm")
 
 
 def _camera(path: Path, node: Any) -> Camera:
@@ -84,7 +84,7 @@ def _camera(path: Path, node: Any) -> Camera:
     # r11 r12 r13 is the first column of world_from_camera, which is the first row of camera_from_world.
     rows = np.array([[number("transform", f"r{row}{column}") for column in "123"] for row in "123"])
     camera_from_world = np.diag([1.0, -1.0, -1.0]) @ rows
-    centre_world = np.array([number("transform", axis) for axis in "xyz"]) * METRES_PER_UNIT["mm"]
+    centre_world = np.array([number("transform", axis) for axis in "xyz"])
     try:
         return Camera(
             name=name,

@@ -1,4 +1,4 @@
-"""Which views agree on a point: hypotheses from pairs of views, a vote of all views, and a refinement with a narrowing threshold.
+"""Which views agree on a point: hypotheses from pairs of views, a vote of all, a refinement with a narrowing threshold.
 
 In single precision and without lenses: what comes out is within a thousandth of a pixel of where it should be, and is only the
 start of the refinement in `posekit.geometry.triangulation`, which judges the views again. Layout and masks are those of
@@ -168,7 +168,7 @@ def _refine(points: Tensor, known: Tensor, views: Views, pinholes: PinholeRows) 
 
 
 def _group_error2(square: Tensor, seen: Tensor, known: Tensor) -> Tensor:
-    """Square of the mean error (C, N) of a group's known points in every view, of squares (C, G, N); large where none is known."""
+    """Square of the mean error (C, N) of a group's known points in every view; large where none is known. square: (C, G, N)."""
     if square.shape[1] == 1:
         return square[:, 0] + 1e12 * (1 - known)
     counted = seen * known

@@ -185,9 +185,7 @@ def _undistort_brown(u: Tensor, v: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
     # After a step this small, what is left is its square, about: rounding.
     enough = (8 * torch.finfo(u.dtype).eps) ** 0.5
     for _ in range(UNDISTORT_STEPS):
-        value_u, value_v, jacobian = _distort_brown(
-            x, y, lens.coefficients, rational=lens.rational, with_jacobian=True
-        )
+        value_u, value_v, jacobian = _distort_brown(x, y, lens.coefficients, rational=lens.rational, with_jacobian=True)
         assert jacobian is not None
         a, cross, _, d = jacobian  # symmetric
         off_u, off_v = value_u - u, value_v - v

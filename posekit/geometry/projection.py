@@ -19,7 +19,8 @@ def distort_normalised(
     fisheye: Bool[Tensor, "*#batch"] | None = None,
 ) -> Float[Tensor, "*batch 2"]:
     """Apply the lens. OpenCV's documentation of calib3d ("rational" and tangential terms) and of its fisheye module."""
-    return torch.stack(distort(*normalised.unbind(-1), Lens.of(distortion, fisheye)), dim=-1)
+    x, y = normalised.unbind(-1)
+    return torch.stack(distort(x, y, Lens.of(distortion, fisheye)), dim=-1)
 
 
 def undistort_normalised(
@@ -38,7 +39,8 @@ def undistort_normalised(
 
 def undistort_with(distorted: Float[Tensor, "*batch 2"], lens: Lens) -> Float[Tensor, "*batch 2"]:
     """Take a lens away as `undistort_normalised`."""
-    x, y, found = undistort(*distorted.unbind(-1), lens)
+    u, v = distorted.unbind(-1)
+    x, y, found = undistort(u, v, lens)
     return torch.where(found[..., None], torch.stack((x, y), dim=-1), torch.nan)
 
 

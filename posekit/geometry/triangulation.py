@@ -8,6 +8,7 @@ Points may form groups that stand or fall together (the four joints of a finger)
 which are those whose mean error over the group's points is within the threshold (Simon et al., CVPR 2017, section 3.1).
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -123,7 +124,7 @@ def _triangulate_chunk(
     status = _status(fit, seen, behind > 0, directions, min_views)
     ok = status == PointStatus.OK
     shown = (seen > 0) & lenses.in_sight(fit.points) & ok
-    covariance = _covariance(fit, weight, noise_px)
+    covariance = _covariance(fit, weight, noise_px, threshold)
     return Triangulation(
         torch.where(ok, fit.points, torch.nan).permute(2, 1, 0).contiguous(),
         torch.where(ok, covariance, torch.nan).permute(2, 1, 0).contiguous(),
@@ -234,21 +235,43 @@ def _ray_angle(directions: Tensor, used: Tensor) -> Tensor:
     return torch.where(used, cosine.abs_(), 1).amin(dim=0).clamp_(max=1).acos_()
 
 
-def _covariance(fit: _Fit, weight: Tensor, noise_px: Tensor) -> Tensor:
+def _covariance(fit: _Fit, weight: Tensor, noise_px: Tensor, threshold: Tensor) -> Tensor:
     """Covariance (6, G, N) of weighted least squares: A^-1 (sum w^2 sigma^2 J^T J) A^-1 with A = sum w J^T J.
 
     sigma is the expected noise of each view, times what the point's own residuals say of it: these, in units of the expected,
     count by their degrees of freedom, the expectation by `NOISE_FREEDOM`; two views leave one degree, far too little to be
-    believed alone.
+    believed alone. Residuals are cut off at the threshold, which makes them smaller than the noise, and the points' errors
+    larger than those of a fit to all views: both by `variance_within`.
     """
     variance = (noise_px * noise_px)[:, None]
     weight = weight * fit.inliers
     middle = fit.jacobian.normal_matrix(weight * weight * variance)
-    freedom = (2 * fit.inliers.sum(dim=0) - 3).clamp(min=0)
-    squares = (fit.inliers * fit.error.square() / variance).sum(dim=0)
-    factor = (NOISE_FREEDOM + squares) / (NOISE_FREEDOM + freedom)
+    views = fit.inliers.sum(dim=0)  # (G, N)
+    used = fit.inliers / views.clamp(min=1)
+    spread = noise_px[:, None] * (1 - 1.5 / views.clamp(min=2)).sqrt()
+    within = (used * variance_within(threshold[:, None] / spread, len(views))).sum(dim=0).clamp_(min=0.3)
+    squares = (fit.inliers * fit.error.square() / variance).sum(dim=0) / within
+    factor = (NOISE_FREEDOM + squares) / (NOISE_FREEDOM + (2 * views - 3).clamp(min=0)) / within
     xx, xy, xz, yy, yz, zz = middle
     # A^-1 times the columns of the middle, and its rows times A^-1: written out, an order faster than small matrix products.
     columns = [_times(fit.inverse, torch.stack(column)) for column in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
     rows = [_times(fit.inverse, torch.stack([column[axis] for column in columns])) for axis in range(3)]
     return factor * torch.stack((rows[0][0], rows[0][1], rows[0][2], rows[1][1], rows[1][2], rows[2][2]))
+
+
+def variance_within(threshold: Tensor, group: int) -> Tensor:
+    """Variance of normal noise of 1 per axis in views whose error is within a threshold: the mean of `group` errors of a view.
+
+    One error has a Rayleigh distribution, of which this is the exact integral. The mean of several is taken for normal, with
+    the mean and the deviation of theirs; squares of errors go with the errors themselves (correlation 0.97).
+
+    By Stein's lemma it is also what the information of a view is worth that is dropped beyond the threshold: a fit to the rest
+    has 1 / variance_within the covariance that counting its views would say (Huber 1981, 3.2, with a hard cut).
+    """
+    if group == 1:
+        half_square = (threshold.square() / 2).clamp(1e-3, 50)
+        return 1 - half_square / torch.expm1(half_square)
+    mean, deviation = (math.pi / 2) ** 0.5, ((2 - math.pi / 2) / group) ** 0.5
+    cut = ((threshold - mean) / deviation).clamp(-3, 8)
+    density = torch.exp(-cut.square() / 2) / math.sqrt(2 * math.pi)
+    return 1 - 0.97 / group**0.5 * density / torch.special.ndtr(cut)

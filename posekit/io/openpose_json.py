@@ -1,10 +1,11 @@
 """OpenPose's JSON folders: one folder per camera, one file per frame.
 
 A file holds ``people``, each with flat lists ``x y confidence`` for the body and, where it was asked for, both hands; a point
-that was not found is ``0 0 0``. It does not say which body model made it: BODY_25 and BODY_25B both have 25 points.
+that was not found is ``0 0 0``. It does not say which body model made it: BODY_25 and BODY_25B both have 25 points. Pose2Sim
+writes the same files for any model of RTMPose, all joints in the list of the body.
 """
 
-import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,77 +15,192 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
+from posekit.io.camera_files import common_frames, is_frame_file, list_frame_files
 from posekit.io.files import natural_order, require_folder
+from posekit.io.json_values import number_list, read_bytes, read_json_file
 from posekit.keypoints import Keypoints2D
-from posekit.skeleton import BODY_25, BODY_25B, Skeleton, with_hands
+from posekit.skeleton import COCO_17, HAND_21, SKELETONS, Skeleton, skeletons_of, takes_hands, with_hands
 
-_HAND_FIELDS = (("left_hand", "hand_left_keypoints_2d"), ("right_hand", "hand_right_keypoints_2d"))
+_BODY_FIELD = "pose_keypoints_2d"
+_HAND_FIELDS = ("hand_left_keypoints_2d", "hand_right_keypoints_2d")
+_HAND_NUMBERS = re.compile(rb'"hand_(?:left|right)_keypoints_2d"\s*:\s*\[\s*[^\]\s]')
 
-#: The frame number is the last run of digits before the ending: cam01.0000.json, cam01_000000000000_keypoints.json.
-_FRAME_NUMBER = re.compile(r"([0-9]+)(?:_keypoints)?\.json$")
+#: Frames that are read, evenly over the capture, to tell the order of the joints; more of them where they show nobody.
+_SAMPLED_FRAMES = (64, 4096)
+
+#: Read in another order than their own, the bones of people are so many times as long: 2.6 and 2.8 in two recordings.
+_TANGLED = 1.7
+
+#: One person of one file: where it is, for messages, and the lists.
+_Person = tuple[str, dict[str, Any]]
+
+
+class OpenPoseFolder:
+    """A capture in ``folder/<camera>_json/*.json`` or ``folder/<camera>/*.json``, or of one camera in ``folder/*.json``.
+
+    skeleton: the order of the joints in the list of the body, or None to have it told by their number, and, where two orders
+    have as many, by which of them makes the shorter bones. Hands are added to a body where any file has them; that is found
+    out by looking into the files until one has, or at once where the skeleton says so (``BODY_25+hands``). HAND_21 reads
+    folders of one hand. The list of the face is left out. fps: frames per second; the files do not say.
+
+    Raises PosekitError for a damaged file, for a list of the wrong length, where the joints lie as those of another
+    skeleton, and where a camera lacks frames that others have. Listing 1.7 million files keeps their names, 70 MB.
+    """
+
+    def __init__(self, folder: str | Path, skeleton: Skeleton | None = None, fps: float | None = None) -> None:
+        folder = require_folder(folder, "OpenPose JSON, one folder per camera")
+        self._folder = folder
+        self._files = {camera: list_frame_files(place) for camera, place in _camera_folders(folder).items()}
+        self.frames = common_frames(folder, {camera: files.frames for camera, files in self._files.items()})
+        self.cameras = tuple(self._files)
+        self.fps = fps
+        self.source = str(folder)
+        people = self._sample()
+        self.skeleton, self._fields = self._order(people, skeleton)
+        _check_order(folder, people, self.skeleton)
+
+    def read(self, start: int, stop: int, on_file: Callable[[int, int], None] | None = None) -> Keypoints2D:
+        """Return the frames ``frames[start:stop]``; only their files are read.
+
+        on_file: called with (files read, files in all).
+        """
+        places = range(len(self.frames))[start:stop]
+        people: list[list[NDArray[np.float32]]] = []
+        total = len(places) * len(self.cameras)
+        for f, place in enumerate(places):
+            people.append([])
+            for c, files in enumerate(self._files.values()):
+                people[f].append(self._read_file(files.path(place)))
+                if on_file:
+                    on_file(f * len(self.cameras) + c + 1, total)
+        P = max((len(group) for views in people for group in views), default=0)
+        values = np.zeros((len(places), len(self.cameras), P, self.skeleton.joint_count, 3), dtype=np.float32)
+        for f, views in enumerate(people):
+            for c, group in enumerate(views):
+                values[f, c, : len(group)] = group
+        # (0, 0) with a confidence would be a detection in the very corner; OpenPose never gives one.
+        values[..., 2][(values[..., :2] == 0).all(axis=-1)] = 0
+        numbers = self.frames[places.start : places.stop]
+        return Keypoints2D(values[..., :2], values[..., 2], self.cameras, numbers, self.skeleton, self.fps, self.source)
+
+    def _read_file(self, path: str) -> NDArray[np.float32]:
+        """Everyone of one file, (people, J, 3)."""
+        people = _read_people(path)
+        rows = np.empty((len(people), self.skeleton.joint_count * 3), dtype=np.float32)
+        for p, person in enumerate(people):
+            rows[p] = _numbers(f"{path}: people[{p}]", person, self._fields)
+        return rows.reshape(len(people), self.skeleton.joint_count, 3)
+
+    def _sample(self) -> list[_Person]:
+        """Everyone in frames spread over the capture."""
+        people: list[_Person] = []
+        for count in _SAMPLED_FRAMES:
+            if not people:
+                places = np.linspace(0, len(self.frames) - 1, min(count, len(self.frames))).astype(int)
+                paths = (files.path(place) for files in self._files.values() for place in places)
+                people = [
+                    (f"{path}: people[{p}]", person)
+                    for path in paths
+                    for p, person in enumerate(_read_people(path))
+                    if any(person.get(field) for field in (_BODY_FIELD, *_HAND_FIELDS))
+                ]
+        return people
+
+    def _order(self, people: list[_Person], skeleton: Skeleton | None) -> tuple[Skeleton, dict[str, Skeleton]]:
+        """The skeleton of the result, and the lists of a file that fill it up in order, each with its skeleton."""
+        body = skeleton or _told_by_content(self._folder, people)
+        if "hand" in body.parts:
+            return body, {_field_of_the_hand(self._folder, people): body}
+        if body.name.endswith("+hands"):
+            alone = SKELETONS[body.name.removesuffix("+hands")]
+            return body, {_BODY_FIELD: alone, **dict.fromkeys(_HAND_FIELDS, HAND_21)}
+        if takes_hands(body) and self._has_hands():
+            return with_hands(body), {_BODY_FIELD: body, **dict.fromkeys(_HAND_FIELDS, HAND_21)}
+        return body, {_BODY_FIELD: body}
+
+    def _has_hands(self) -> bool:
+        """Look into the files for the numbers of a hand: in some spread over the capture first, then in every one."""
+        count = len(self.frames)
+        sampled = np.linspace(0, count - 1, min(_SAMPLED_FRAMES[0], count)).astype(int).tolist()
+        for place in (*sampled, *range(count)):
+            for files in self._files.values():
+                if _HAND_NUMBERS.search(read_bytes(files.path(place))):
+                    return True
+        return False
 
 
 def read_openpose_folder(
     folder: str | Path,
-    skeleton: Skeleton,
+    skeleton: Skeleton | None,
     fps: float | None = None,
     on_file: Callable[[int, int], None] | None = None,
 ) -> Keypoints2D:
-    """Read ``folder/<camera>_json/*.json`` (or ``folder/<camera>/*.json``), every camera over the same frames.
+    """Read a whole folder; see `OpenPoseFolder`. on_file: called with (files read, files in all)."""
+    source = OpenPoseFolder(folder, skeleton, fps)
+    return source.read(0, len(source.frames), on_file)
 
-    skeleton: of the body, without hands; hands are added where any file has them. A valid file without people is a frame
-    without people. on_file: called with (files read, files in all).
 
-    Raises PosekitError for a damaged file, for a list of the wrong length, where the joints lie as those of another
-    skeleton, and where a camera lacks frames that others have.
-    """
-    if set(skeleton.parts) != {"body"}:
+def _told_by_content(folder: Path, people: list[_Person]) -> Skeleton:
+    counts = [len(person[_BODY_FIELD]) for _, person in people if isinstance(person.get(_BODY_FIELD) or None, list)]
+    if people and not counts:
+        return HAND_21  # every person in the files has hands and nothing else
+    candidates = [order for order in skeletons_of(counts[0] // 3) if "hand" not in order.parts] if counts else []
+    if COCO_17 in candidates:
+        return COCO_17  # Human3.6M's order has as many, but no detector that writes these files gives it
+    lengths = sorted((_bone_length(people, order), order.name) for order in candidates)
+    if len(lengths) == 1 or (len(lengths) > 1 and lengths[1][0] > _TANGLED * lengths[0][0]):
+        return SKELETONS[lengths[0][1]]
+    if not counts:
+        reason = "nobody is in the frames looked at"
+    elif not candidates:
+        reason = f"none known has the {counts[0] // 3} points of a person here"
+    else:
+        reason = " and ".join(order.name for order in candidates) + f" both have {counts[0] // 3} points"
+    raise PosekitError(
+        f"{folder}: the order of the joints is not told by the files ({reason}): name it with --skeleton"
+    )
+
+
+def _field_of_the_hand(folder: Path, people: list[_Person]) -> str:
+    # A hand that was looked for and not found is a list of zeros.
+    filled = [
+        field
+        for field in _HAND_FIELDS
+        if any(_numbers(where, person, {field: HAND_21}).any() for where, person in people)
+    ]
+    if len(filled) == 2:
         raise PosekitError(
-            f"skeleton {skeleton.name}: one of a body without hands was expected to read OpenPose JSON by"
+            f"{folder}: holds left and right hands, {HAND_21.name} is one; for both, name the body's skeleton (BODY_25)"
         )
-    folder = require_folder(folder, "OpenPose JSON, one folder per camera")
-    files = {camera: _frame_files(place) for camera, place in _camera_folders(folder).items()}
-    frames = _common_frames(folder, files)
-    total = len(frames) * len(files)
-    people: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for c, camera in enumerate(files):
-        for f, frame in enumerate(frames):
-            people[f, c] = _read_people(files[camera][frame])
-            if on_file:
-                on_file(c * len(frames) + f + 1, total)
-    hands = any(person.get(name) for group in people.values() for person in group for _, name in _HAND_FIELDS)
-    full = with_hands(skeleton) if hands else skeleton
-    P = max((len(group) for group in people.values()), default=0)
-    values = np.zeros((len(frames), len(files), P, full.joint_count, 3), dtype=np.float32)
-    for (f, c), group in people.items():
-        for p, person in enumerate(group):
-            where = f"{list(files.values())[c][frames[f]]}: people[{p}]"
-            values[f, c, p, full.part("body")] = _points(where, person, "pose_keypoints_2d", skeleton.joint_count)
-            for part, name in _HAND_FIELDS if hands else ():
-                values[f, c, p, full.part(part)] = _points(where, person, name, 21)
-    # (0, 0) with a confidence would be a detection in the very corner; OpenPose never gives one.
-    confidence = np.where((values[..., :2] == 0).all(axis=-1), 0, values[..., 2])
-    _check_order(folder, np.where(confidence > 0, values[..., 0] + 1j * values[..., 1], np.nan), skeleton)
-    return Keypoints2D(values[..., :2], confidence, tuple(files), np.array(frames), full, fps, str(folder))
+    return filled[0] if filled else _HAND_FIELDS[1]
 
 
-def _check_order(folder: Path, places: NDArray[np.complexfloating], skeleton: Skeleton) -> None:
-    """Raise PosekitError where the joints lie as those of another skeleton; places: (..., J) px as complex numbers.
+def _bone_length(people: list[_Person], order: Skeleton) -> float:
+    """The median length of the bones, px, of everyone who has as many joints; NaN where there is nobody."""
+    lists = [
+        _numbers(where, person, {_BODY_FIELD: order})
+        for where, person in people
+        if isinstance(person.get(_BODY_FIELD), list) and len(person[_BODY_FIELD]) == 3 * order.joint_count
+    ]
+    x, y, confidence = np.array(lists, dtype=np.float32).reshape(-1, order.joint_count, 3).transpose(2, 0, 1)
+    found = (confidence > 0) & ((x != 0) | (y != 0))
+    start, end = np.array(order.bones).T
+    lengths = np.hypot(x[:, start] - x[:, end], y[:, start] - y[:, end])[found[:, start] & found[:, end]]
+    return float(np.median(lengths[np.isfinite(lengths)])) if np.isfinite(lengths).any() else np.nan
+
+
+def _check_order(folder: Path, people: list[_Person], skeleton: Skeleton) -> None:
+    """Raise PosekitError where the joints lie as those of another skeleton.
 
     Two skeletons of 25 joints are in use, and the files do not say theirs. Read in the wrong order, people are tangles whose
-    rays meet all the same: bones were 2.6 and 2.8 times as long as in the right order, in two recordings.
+    rays meet all the same.
     """
-
-    def bone_length(order: Skeleton) -> float:
-        start, end = np.array(order.bones).T
-        lengths = np.abs(places[..., start] - places[..., end])
-        return float(np.median(lengths[np.isfinite(lengths)])) if np.isfinite(lengths).any() else np.nan
-
-    others = [order for order in (BODY_25, BODY_25B) if order.name != skeleton.name]
-    for other in others if skeleton.joint_count == BODY_25.joint_count else ():
-        if bone_length(skeleton) > 1.7 * bone_length(other):
+    body = SKELETONS.get(skeleton.name.removesuffix("+hands"), skeleton)
+    others = [order for order in skeletons_of(body.joint_count) if order.name != body.name and "body" in order.parts]
+    for other in others if "body" in body.parts else ():
+        if _bone_length(people, body) > _TANGLED * _bone_length(people, other):
             raise PosekitError(
-                f"{folder}: the joints lie as those of {other.name}, not of {skeleton.name}: read with --skeleton {other.name}"
+                f"{folder}: the joints lie as those of {other.name}, not of {body.name}: read with --skeleton {other.name}"
             )
 
 
@@ -92,64 +208,50 @@ def _camera_folders(folder: Path) -> dict[str, Path]:
     """Camera name -> its folder, in the order of the names' numbers."""
     places: dict[str, Path] = {}
     for place in folder.iterdir():
-        if place.is_dir() and not place.name.startswith(".") and _json_files(place):
+        if place.is_dir() and not place.name.startswith(".") and holds_frame_files(place):
             name = place.name.removesuffix("_json")
             if name in places:
                 raise PosekitError(f"{folder}: {place.name} and {places[name].name} are both of camera '{name}'")
             places[name] = place
+    if not places and holds_frame_files(folder):
+        places[folder.resolve().name.removesuffix("_json")] = folder
     if not places:
         raise PosekitError(f"{folder}: holds no folder with JSON files (<camera>_json/*.json was expected)")
     return {name: places[name] for name in sorted(places, key=natural_order)}
 
 
-def _json_files(place: Path) -> list[Path]:
-    return sorted(path for path in place.glob("*.json") if not path.name.startswith("."))
+def holds_frame_files(place: Path) -> bool:
+    """Tell whether there are JSON files in a folder itself."""
+    with os.scandir(place) as entries:
+        return any(is_frame_file(entry.name) for entry in entries)
 
 
-def _frame_files(place: Path) -> dict[int, Path]:
-    files: dict[int, Path] = {}
-    for path in _json_files(place):
-        found = _FRAME_NUMBER.search(path.name)
-        if not found or int(found[1]) >= 2**63:
-            raise PosekitError(f"{path}: has no frame number in its name (such as cam01_000000000012_keypoints.json)")
-        frame = int(found[1])
-        if frame in files:
-            raise PosekitError(f"{path}: frame {frame} is there twice (also {files[frame].name})")
-        files[frame] = path
-    return files
-
-
-def _common_frames(folder: Path, files: dict[str, dict[int, Path]]) -> list[int]:
-    union = sorted(set().union(*files.values()))
-    for camera, numbered in files.items():
-        missing = [frame for frame in union if frame not in numbered]
-        if missing:
-            raise PosekitError(
-                f"{folder}: camera '{camera}' has {len(numbered)} of the {len(union)} frames that the cameras have together; "
-                f"the first it lacks is frame {missing[0]}"
-            )
-    return union
-
-
-def _read_people(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        size = path.stat().st_size
-        raise PosekitError(f"{path}: is damaged ({size} bytes; {error})") from None
+def _read_people(path: str) -> list[dict[str, Any]]:
+    content = read_json_file(path)
     people = content.get("people") if isinstance(content, dict) else None
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise PosekitError(f"{path}: people: a list of people was expected; this is no OpenPose file")
     return people
 
 
-def _points(where: str, person: dict[str, Any], field: str, count: int) -> np.ndarray:
-    flat = person.get(field) or []
-    if not isinstance(flat, list) or len(flat) not in (0, 3 * count):
-        found = len(flat) if isinstance(flat, list) else type(flat).__name__
-        raise PosekitError(f"{where}: {field}: {3 * count} numbers were expected for {count} points, found {found}")
-    try:
-        with np.errstate(over="ignore"):  # larger than float32: infinite, and so missing
-            return np.array(flat or [0] * (3 * count), dtype=np.float32).reshape(count, 3)
-    except (TypeError, ValueError, OverflowError):
-        raise PosekitError(f"{where}: {field}: holds something that is not a number") from None
+def _numbers(where: str, person: dict[str, Any], fields: dict[str, Skeleton]) -> NDArray[np.float64]:
+    """The numbers of some lists of a person, one after the other."""
+    flat: list[Any] = []
+    for field, skeleton in fields.items():
+        values = person.get(field) or []
+        if not isinstance(values, list) or len(values) not in (0, 3 * skeleton.joint_count):
+            raise PosekitError(f"{where}: {field}: {_wrong_length(values, skeleton)}")
+        flat += values or [0.0] * (3 * skeleton.joint_count)
+    numbers = number_list(flat)
+    if numbers is None:
+        raise PosekitError(f"{where}: {' or '.join(fields)}: holds something that is not a number")
+    return numbers
+
+
+def _wrong_length(values: Any, skeleton: Skeleton) -> str:
+    count = skeleton.joint_count
+    expected = f"{3 * count} numbers were expected for the {count} points of {skeleton.name}, found "
+    if not isinstance(values, list):
+        return expected + type(values).__name__
+    fitting = ", ".join(order.name for order in skeletons_of(len(values) // 3)) if len(values) % 3 == 0 else ""
+    return f"{expected}{len(values)}" + (f" (as many as {fitting} has: --skeleton)" if fitting else "")

@@ -4,30 +4,29 @@ Header as Pose2Sim writes it and OpenSim's ``TRCFileAdapter`` checks it: five li
 three columns. OpenSim also takes empty columns, but a row that ends in them has counted as too short, which is
 why Pose2Sim came to write ``NaN``, too.
 
-OpenSim and Pose2Sim have Y up, posekit has Z up: the columns of a file hold the world's (Y, Z, X).
+OpenSim and Pose2Sim have Y up: of a Z-up world, the columns of a file hold (Y, Z, X). TRC itself does not say which axis is up.
 """
 
 import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posekit.errors import PosekitError, PosekitWarning
+from posekit.io.axes import UpAxis, turn_up
+from posekit.io.even_frames import check_person, even_steps, take_rows
 from posekit.io.files import require_file, write_whole
 from posekit.keypoints import Keypoints3D
 from posekit.units import METRES_PER_UNIT
 
 _HEADER = "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames"
-#: The world's axes in the order of a file's columns; `argsort` of it leads back.
-_AXES: dict[str, tuple[int, int, int]] = {"y": (1, 2, 0), "z": (0, 1, 2)}
+#: Rows that are turned into text at a time.
+_ROWS_AT_ONCE = 1000
 #: Joints whose markers in Pose2Sim's OpenSim models are not called by the joint's own words.
 _MARKERS = {"mid_hip": "CHip", "head_top": "Head"}
-
-UpAxis = Literal["y", "z"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,64 +53,58 @@ def marker_name(joint: str) -> str:
     return side + "".join(word.capitalize() for word in words)
 
 
-def write_trc(path: str | Path, keypoints: Keypoints3D, person: int = 0, *, up: UpAxis = "y") -> None:
-    """Write one person as a TRC file in metres, whole or not at all.
+def write_trc(
+    path: str | Path,
+    keypoints: Keypoints3D,
+    person: int = 0,
+    *,
+    up: UpAxis = "y",
+    world_up: UpAxis = "z",
+    unit: str = "m",
+) -> None:
+    """Write one person as a TRC file, whole or not at all.
 
     Rows follow the video's time (frame / fps) at one rate: a frame that is not in `keypoints` between others that are
-    becomes a row of NaN. Markers are called as in `marker_name`. up: "y" for OpenSim and Pose2Sim, "z" as the world is.
+    becomes a row of NaN. Markers are called as in `marker_name`. up: "y" for OpenSim and Pose2Sim. world_up: the axis of the
+    keypoints' world that points up. unit: a word of METRES_PER_UNIT.
 
     Raises PosekitError where there is no such person, no frame, or no frame rate.
     """
     path = Path(path)
-    people = keypoints.xyz.shape[1]
-    if not 0 <= person < people:
-        raise PosekitError(f"{path}: there is no person {person}; {keypoints.source or 'the keypoints'} hold {people}")
-    if len(keypoints.frames) == 0:
-        raise PosekitError(f"{path}: {keypoints.source or 'the keypoints'} hold no frame")
-    if keypoints.fps is None:
-        raise PosekitError(f"{path}: TRC needs a frame rate, and {keypoints.source or 'the keypoints'} name none")
-    frames, xyz = _on_even_steps(path, keypoints.frames, keypoints.xyz[:, person])
+    check_person(path, keypoints, person, "TRC")
+    assert keypoints.fps is not None
+    frames, rows = even_steps(path, keypoints.frames)
     rate = keypoints.fps / (frames[1] - frames[0]) if len(frames) > 1 else keypoints.fps
     names = [marker_name(joint) for joint in keypoints.skeleton.joints]
-    values = [rate, keypoints.fps, len(frames), len(names), "m", keypoints.fps, int(frames[0]), len(frames)]
-    lines = [
+    values = [rate, keypoints.fps, len(frames), len(names), unit, keypoints.fps, int(frames[0]), len(frames)]
+    header = [
         f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
         _HEADER,
         "\t".join(f"{value:.10g}" if isinstance(value, float) else str(value) for value in values),
         "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t",
         "\t\t" + "\t".join(f"{axis}{number}" for number in range(1, len(names) + 1) for axis in "XYZ"),
     ]
-    missing = ~np.isfinite(xyz).all(axis=-1, keepdims=True)
-    columns = np.where(missing, np.nan, xyz)[..., _AXES[up]].reshape(len(frames), -1)
-    for number, (frame, row) in enumerate(zip(frames.tolist(), columns.tolist(), strict=True), start=1):
-        # repr() of a float is the shortest text that reads back as the same number.
-        numbers = "\t".join("NaN" if math.isnan(value) else repr(value) for value in row)
-        lines.append(f"{number}\t{frame / keypoints.fps!r}\t{numbers}")
-    with write_whole(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    turn = turn_up(world_up, up)
+    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\n".join(header) + "\n")
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            xyz = (
+                take_rows(keypoints.xyz[:, person], rows[start : start + _ROWS_AT_ONCE])
+                @ turn.T
+                / METRES_PER_UNIT[unit]
+            )
+            table = xyz.reshape(len(xyz), -1).tolist()
+            for number, row in enumerate(table, start=start):
+                # repr() of a float is the shortest text that reads back as the same number.
+                numbers = "\t".join("NaN" if math.isnan(value) else repr(value) for value in row)
+                file.write(f"{number + 1}\t{int(frames[number]) / keypoints.fps!r}\t{numbers}\n")
 
 
-def _on_even_steps(
-    path: Path, frames: NDArray[np.int64], xyz: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Sort by frame and fill the gaps with NaN, so that rows stand at one rate."""
-    order = np.argsort(frames)
-    frames, xyz = frames[order], xyz[order]
-    step = int(np.gcd.reduce(np.diff(frames))) if len(frames) > 1 else 1
-    count = int(frames[-1] - frames[0]) // step + 1
-    if count > 100 * len(frames):
-        raise PosekitError(
-            f"{path}: {len(frames)} frames between {frames[0]} and {frames[-1]} are too uneven for TRC's one frame rate"
-        )
-    even = np.full((count, *xyz.shape[1:]), np.nan)
-    even[(frames - frames[0]) // step] = xyz
-    return frames[0] + step * np.arange(count), even
-
-
-def read_trc(path: str | Path, *, up: UpAxis = "y") -> Markers:
+def read_trc(path: str | Path, *, up: UpAxis = "y", world_up: UpAxis = "z") -> Markers:
     """Read a TRC file of any of its writers into metres and a Z-up world.
 
-    up: the axis that is up in the file, of which TRC says nothing; OpenSim and Pose2Sim have "y".
+    up: the axis that is up in the file, of which TRC says nothing; OpenSim and Pose2Sim have "y". world_up: another axis that
+    is to be up in the result.
     Empty columns and NaN in any spelling are missing markers. A number of frames that disagrees with the
     rows is told in a PosekitWarning, and the rows are believed. Raises PosekitError where the file is damaged.
     """
@@ -142,7 +135,7 @@ def read_trc(path: str | Path, *, up: UpAxis = "y") -> Markers:
     table = np.array(rows)
     xyz = table[:, 2:].reshape(len(rows), len(names), 3)
     missing = ~np.isfinite(xyz).all(axis=-1, keepdims=True)
-    xyz = np.where(missing, np.nan, xyz * _metres_per_unit(path, header))[..., np.argsort(_AXES[up])]
+    xyz = np.where(missing, np.nan, xyz * _metres_per_unit(path, header)) @ turn_up(up, world_up).T
     rate = _header_number(path, header, "DataRate")
     if not rate > 0:
         raise PosekitError(f"{path}: DataRate is {rate:g}, a positive number was expected")

@@ -7,18 +7,18 @@ linked to the nearest track of the frames before.
 """
 
 import itertools
-from dataclasses import dataclass
+import warnings
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from posekit.camera import CameraBatch, Rig
 from posekit.errors import PosekitError
 from posekit.geometry.triangulation import triangulate_robust
-from posekit.keypoints import Keypoints2D
+from posekit.keypoints import Keypoints2D, KeypointSource
+from posekit.people.tracks import AssociationSettings, Tracks
 
 #: Fewer joints in common say nothing about two detections being one person: one pair of rays may meet by chance. Two are
 #: enough for an arm of which the views see wrist and elbow; as similarities are sums, they are joined after everyone else.
@@ -31,58 +31,96 @@ MIN_EXTENT_PX = 130.0
 #: Frames compared at once: 31 cameras with 10 slots each are 25 MB of similarities.
 CHUNK_FRAMES = 32
 
-#: People usually move at 1.5 m/s, which is this share of the 10 m/s that a step may have.
-USUAL_SHARE = 0.15
-
-
-@dataclass(frozen=True)
-class AssociationSettings:
-    """What counts as one person.
-
-    max_pair_distance: how far the rays of two views may miss each other, as a share of the person's size in the picture
-    (diagonal of the box around the joints). On a rig with 10 px of error and people 900 px tall, true pairs were seen at 0.002
-    to 0.024, wrong ones from 0.03 on.
-    max_step: how far (metres, median over joints) a person may move in a thirtieth of a second or less; the allowance grows
-    with the root of the time. max_gap: seconds after which a person who was lost is a new one (or three steps from frame to
-    frame, where these are longer). Keypoints that name no rate count as 30 frames per second.
-    min_share: people seen (by two views or more) in fewer than this share of the frames are left out.
-    """
-
-    max_pair_distance: float = 0.06
-    max_step: float = 0.35
-    max_gap: float = 2.0
-    min_share: float = 0.1
-
 
 def associate_people(
-    keypoints: Keypoints2D, rig: Rig, settings: AssociationSettings | None = None
+    keypoints: KeypointSource, rig: Rig, settings: AssociationSettings | None = None
 ) -> NDArray[np.int64]:
-    """Return, for every frame, camera and person, the slot of the person's detection: (F, C, T), -1 where unseen.
+    """Return the slot of every person's detection in every view and frame: see `Associator.slots`; raises as it does."""
+    associator = Associator(keypoints, rig, settings)
+    associator.add(keypoints.read(0, len(keypoints.frames)))
+    return associator.slots()
 
-    T people, those seen best first: the order is by the number of joints in views that agree, summed over the capture.
+
+class Associator:
+    """Tells who is who, one piece of a capture after the other.
+
     keypoints and rig must have the same cameras in the same order. Only the part ``body`` is looked at where there is one.
     The people of a view may stand in any order, in every frame another. Raises PosekitError where frames are out of order.
     """
-    settings = settings or AssociationSettings()
-    if (np.diff(keypoints.frames) <= 0).any():
-        raise PosekitError(f"{keypoints.source}: the frame numbers do not ascend")
-    skeleton = keypoints.skeleton
-    joints = skeleton.part("body") if "body" in skeleton.parts else np.arange(skeleton.joint_count)
-    xy = torch.from_numpy(keypoints.xy[:, :, :, joints].astype(np.float64))
-    confidence = torch.from_numpy(keypoints.confidence[:, :, :, joints].astype(np.float64))
-    cameras = CameraBatch.from_rig(rig)
-    groups = [
-        members
-        for start in range(0, len(xy), CHUNK_FRAMES)
-        for members in _group_views(
-            xy[start : start + CHUNK_FRAMES], confidence[start : start + CHUNK_FRAMES], cameras, settings
+
+    def __init__(self, keypoints: KeypointSource, rig: Rig, settings: AssociationSettings | None = None) -> None:
+        if (np.diff(keypoints.frames) <= 0).any():
+            raise PosekitError(f"{keypoints.source}: the frame numbers do not ascend")
+        self._settings = settings or AssociationSettings()
+        self._cameras = CameraBatch.from_rig(rig)
+        self._frames = keypoints.frames
+        self._frame_count = 0
+        self._tracks = Tracks(keypoints.frames, keypoints.fps or 30.0, self._settings)
+        # Of every group of detections that are one person in one frame: the frame's number in the capture, the slots (C,), the
+        # track, the middle of the joints (metres) and the support.
+        self._frame_of: list[NDArray[np.int64]] = []
+        self._member: list[NDArray[np.int64]] = []
+        self._track_of: list[NDArray[np.int64]] = []
+        self._places: list[NDArray[np.float64]] = []
+        self._support: list[NDArray[np.float64]] = []
+        self._spans: list[NDArray[np.float64]] = []
+
+    def add(self, keypoints: Keypoints2D) -> None:
+        """Take the next frames."""
+        skeleton = keypoints.skeleton
+        joints = skeleton.part("body") if "body" in skeleton.parts else np.arange(skeleton.joint_count)
+        xy = torch.from_numpy(keypoints.xy[:, :, :, joints].astype(np.float64))
+        confidence = torch.from_numpy(keypoints.confidence[:, :, :, joints].astype(np.float64))
+        groups = [
+            members
+            for start in range(0, len(xy), CHUNK_FRAMES)
+            for members in _group_views(
+                xy[start : start + CHUNK_FRAMES],
+                confidence[start : start + CHUNK_FRAMES],
+                self._cameras,
+                self._settings,
+            )
+        ]
+        frame_of = np.array([f for f, members in enumerate(groups) for _ in members], dtype=np.int64)
+        member = np.array([m for members in groups for m in members], dtype=np.int64).reshape(-1, len(self._cameras))
+        points, support = _triangulate_groups(xy, confidence, self._cameras, frame_of, member, self._settings)
+        frame_of += self._frame_count
+        self._track_of.append(
+            self._tracks.link(range(self._frame_count, self._frame_count + len(xy)), frame_of, points)
         )
-    ]
-    frame_of = np.array([f for f, members in enumerate(groups) for _ in members], dtype=np.int64)
-    member = np.array([m for members in groups for m in members], dtype=np.int64).reshape(-1, len(rig))
-    points, support = _triangulate_groups(xy, confidence, cameras, frame_of, member, settings)
-    track_of = _link_over_time(frame_of, points, keypoints.frames, keypoints.fps or 30.0, settings)
-    return _order_tracks(frame_of, member, track_of, points, support, len(groups), settings)
+        self._frame_count += len(xy)
+        self._frame_of.append(frame_of)
+        self._member.append(member)
+        self._support.append(support)
+        self._spans.append(_spans(points))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a group without a point has no place
+            self._places.append(np.nanmedian(points, axis=1))
+
+    def usual_span(self) -> float:
+        """Median over all groups of the largest side of the box around a person, metres; NaN where there is none."""
+        spans = np.concatenate([np.zeros(0), *self._spans])
+        return float(np.median(spans)) if spans.size else float("nan")
+
+    def slots(self, min_share: float | None = None) -> NDArray[np.int64]:
+        """Return, for every frame so far, camera and person, the slot of the person's detection: (F, C, T), -1 where unseen.
+
+        T people, those seen best first: the order is by the number of joints in views that agree, summed over the capture.
+        min_share: as in the settings, where it is to be another.
+        """
+        C = len(self._cameras)
+        frame_of = np.concatenate([np.zeros(0, dtype=np.int64), *self._frame_of])
+        member = np.concatenate([np.zeros((0, C), dtype=np.int64), *self._member])
+        track_of = np.concatenate([np.zeros(0, dtype=np.int64), *self._track_of])
+        places = np.concatenate([np.zeros((0, 3)), *self._places])
+        support = np.concatenate([np.zeros(0), *self._support])
+        least = max(1, (self._settings.min_share if min_share is None else min_share) * self._frame_count)
+        kept = _order_tracks(frame_of, track_of, places, support, least)
+        slots = np.full((self._frame_count, C, len(kept)), -1)
+        for person, track in enumerate(kept):
+            rows = track_of == track
+            slots[frame_of[rows], :, person] = member[rows]
+        return slots
 
 
 def _group_views(
@@ -241,104 +279,34 @@ def _triangulate_groups(
     return result.points_world.reshape(M, J, 3).numpy(), support.numpy().astype(np.float64)
 
 
-def _link_over_time(
-    frame_of: NDArray[np.int64],
-    points: NDArray[np.float64],
-    frames: NDArray[np.int64],
-    fps: float,
-    settings: AssociationSettings,
-) -> NDArray[np.int64]:
-    """Give every group the number of its track, (M,)."""
-    track_of = np.full(len(frame_of), -1)
-    # Where each joint of a track was last seen, (J, 3), and when, (J,) frame numbers.
-    last_points: list[NDArray[np.float64]] = []
-    last_seen: list[NDArray[np.int64]] = []
-    typical_step = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
-    max_gap = max(settings.max_gap * fps, 3 * typical_step)
-    for place, f in enumerate(frames.tolist()):
-        here = np.flatnonzero(frame_of == place)
-        active = [t for t in range(len(last_seen)) if f - last_seen[t].max() <= max_gap]
-        if len(here) and active:
-            cost = np.array(
-                [
-                    [_step_cost(last_points[t], points[m], (f - last_seen[t]) / fps, settings.max_step) for m in here]
-                    for t in active
-                ]
-            )
-            possible = np.isfinite(cost)
-            for row, column in zip(*linear_sum_assignment(np.where(possible, cost, 1e6)), strict=True):
-                if possible[row, column]:
-                    track_of[here[column]] = active[row]
-        for m in here:
-            known = np.isfinite(points[m]).all(axis=-1)
-            if track_of[m] < 0:
-                track_of[m] = len(last_seen)
-                last_points.append(points[m])
-                last_seen.append(np.full(len(known), f))
-            else:
-                last_points[track_of[m]] = np.where(known[:, None], points[m], last_points[track_of[m]])
-                last_seen[track_of[m]] = np.where(known, f, last_seen[track_of[m]])
-    return track_of
-
-
-def _step_cost(
-    before: NDArray[np.float64], after: NDArray[np.float64], age: NDArray[np.float64], max_step: float
-) -> float:
-    """How unlikely it is that joints (J, 3) went from before to after; inf where that is too far or none is in common.
-
-    age: (J,) seconds since each joint was seen. A joint that was hidden for a while may have gone on walking: the arm that
-    comes back after two seconds must not speak against the trunk that was seen all the time.
-    """
-    allowed = max_step * np.sqrt(np.maximum(30 * age, 1))
-    share = np.linalg.norm(before - after, axis=-1) / allowed
-    common = np.isfinite(share)
-    if not common.any():
-        return np.inf
-    share, allowed = share[common], allowed[common]
-    # A joint counts as much as its allowance is narrow: legs that were last seen two seconds ago outnumber the head of the last
-    # frame, but fit whoever stands nearer to there by now. Where there are but old positions, these decide.
-    median = _weighted_median(share, 1 / allowed)
-    if median >= 1:
-        return np.inf
-    # Log-likelihood of a normally distributed step, as wide as the time allows. Without the second term, whoever walks through
-    # the place where somebody got lost becomes the lost one, to whom more is allowed.
-    return float((median / USUAL_SHARE) ** 2 / 2 - 3 * np.log((1 / allowed).mean()))
-
-
-def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Median of (N,) values, N > 0; the plain one where the weights are equal."""
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order])
-    # 1e-9: sums of equal weights are equal but for rounding.
-    ends = np.searchsorted(reached, reached[-1] / 2 * np.array((1 - 1e-9, 1 + 1e-9)))
-    return float(values[order][ends].mean())
+def _spans(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest side (metres) of the box around every group of points (M, J, 3) that has two or more."""
+    finite = np.asarray(np.isfinite(points).all(axis=-1, keepdims=True))
+    points, finite = points[finite.sum(axis=(1, 2)) >= 2], finite[finite.sum(axis=(1, 2)) >= 2]
+    side = np.where(finite, points, -np.inf).max(axis=1, initial=-np.inf) - np.where(finite, points, np.inf).min(
+        axis=1, initial=np.inf
+    )
+    spans: NDArray[np.float64] = side.max(axis=-1)
+    return spans
 
 
 def _order_tracks(
     frame_of: NDArray[np.int64],
-    member: NDArray[np.int64],
     track_of: NDArray[np.int64],
-    points: NDArray[np.float64],
+    places: NDArray[np.float64],
     support: NDArray[np.float64],
-    frame_count: int,
-    settings: AssociationSettings,
-) -> NDArray[np.int64]:
-    """Slots (F, C, T) of the tracks that last long enough, best-supported first."""
-    numbers = np.unique(track_of)
-    kept = [t for t in numbers if (track_of == t).sum() >= max(1, settings.min_share * frame_count)]
-
-    def place_in_order(t: int) -> tuple[float, ...]:
-        rows = np.flatnonzero(track_of == t)
-        # Equals are told apart by when and where they first stand, not by the order of the detector's list.
-        first = np.median(np.nan_to_num(points[rows[0]]), axis=0)
-        return (-float(support[rows].sum()), float(frame_of[rows[0]]), *first.tolist())
-
-    kept.sort(key=place_in_order)
-    slots = np.full((frame_count, member.shape[1], len(kept)), -1)
-    for place, t in enumerate(kept):
-        rows = track_of == t
-        slots[frame_of[rows], :, place] = member[rows]
-    return slots
+    least: float,
+) -> list[int]:
+    """Return the tracks that are seen in `least` frames or more, best-supported first."""
+    tracks, first, count = np.unique(track_of, return_index=True, return_counts=True)
+    total = np.bincount(track_of, weights=support, minlength=tracks.max() + 1 if len(tracks) else 0)
+    # Equals are told apart by when and where they first stand, not by the order of the detector's list.
+    order = {
+        int(track): (-float(total[track]), float(frame_of[row]), *np.nan_to_num(places[row]).tolist())
+        for track, row, frames in zip(tracks, first, count, strict=True)
+        if frames >= least
+    }
+    return sorted(order, key=order.__getitem__)
 
 
 def take_people(keypoints: Keypoints2D, slots: NDArray[np.int64]) -> Keypoints2D:

@@ -1,28 +1,46 @@
 """From detections in all views to people in 3D: who is who, then every joint of everyone, hands included."""
 
 import warnings
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from posekit.camera import CameraBatch, Rig
 from posekit.errors import PosekitError, PosekitWarning
-from posekit.geometry.triangulation import Triangulation, triangulate_robust
-from posekit.keypoints import Keypoints2D, Keypoints3D, PointStatus
-from posekit.people.association import AssociationSettings, associate_people, take_people
+from posekit.geometry.triangulation import Triangulation
+from posekit.keypoints import Keypoints2D, Keypoints3D, KeypointSource, join_2d, join_3d
+from posekit.people.agreement import (
+    Agreement,
+    body_joints,
+    body_thresholds,
+    measure_agreement,
+    person_scale,
+    triangulate_joints,
+    with_noise_of,
+)
+from posekit.people.association import Associator, take_people
+from posekit.people.swaps import mend_swaps
+from posekit.people.tracks import AssociationSettings
+from posekit.point_status import PointStatus
 from posekit.skeleton import HAND_FINGERS
 
 #: A hand's keypoints agree within this share of B, the longer side of the tight box around the hand's keypoints.
 HAND_AGREEMENT = 0.2
 
-#: Within so many sigma of the detections' noise a view agrees. Residuals of a point that was fitted to 4 views have
-#: sqrt(1 - 3/8) sigma per axis, and 2.45 of those hold 95 % of them.
-INLIER_SIGMAS = 1.94
-
 #: A hand whose wrist lies further than this (metres) from the body's wrist is somebody else's, or the other hand.
 MAX_WRIST_GAP = 0.2
+
+#: Frames in memory at once: with 8 cameras, 4 slots and 67 joints 0.2 GB, arrays of the work included.
+PIECE_FRAMES = 1024
+
+#: Detectors place joints outside of the picture now and then.
+_OUTSIDE_SHARE = 0.05
+
+#: The agreement of the views is measured on at most so many frames, in blocks over the whole capture.
+_MEASURED_BLOCKS, _BLOCK_FRAMES = 16, 32
 
 
 @dataclass(frozen=True)
@@ -30,12 +48,14 @@ class ReconstructionSettings:
     """How to triangulate people.
 
     threshold_px: how far a body detection may lie from its reprojection and still agree; None measures it on the capture.
-    min_views: views that must agree on a point. hand_min_views: the same for hands, where it differs. association: see there.
+    min_views: views that must agree on a point. hand_min_views: the same for hands, where it differs. mend_swaps: whether left
+    and right are exchanged where a view confused them. association: see there.
     """
 
     threshold_px: float | None = None
     min_views: int = 2
     hand_min_views: int | None = None
+    mend_swaps: bool = True
     association: AssociationSettings = field(default_factory=AssociationSettings)
 
     def __post_init__(self) -> None:
@@ -50,76 +70,177 @@ class ReconstructionSettings:
 class Reconstruction:
     """People in 3D, the detections they are made of (slot p is person p), and what was measured of the rig.
 
-    threshold_px: within which body detections agree. rig_residual_px: mean error of the body detections that agree, which is
-    what this rig and this detector can do together.
+    threshold_px: within which body detections agree where every view sees the joint. rig_residual_px: mean error of the body
+    detections that agree, which is what this rig and this detector can do together. swapped: (F, C, P, J), detections that had
+    left and right confused, and were exchanged.
     """
 
     people: Keypoints3D
     detections: Keypoints2D
     threshold_px: float
     rig_residual_px: float
+    swapped: NDArray[np.bool_]
 
 
 def reconstruct_people(
-    keypoints: Keypoints2D, rig: Rig, settings: ReconstructionSettings | None = None
+    keypoints: KeypointSource, rig: Rig, settings: ReconstructionSettings | None = None
 ) -> Reconstruction:
     """Associate and triangulate everyone; person 0 is the one whom the views saw best.
 
-    The joints of a finger stand or fall together; the rest of the joints stand alone. Raises PosekitError as `identify_people`.
+    The joints of a finger stand or fall together; the rest of the joints stand alone. Raises PosekitError as `PeopleInCapture`.
     """
-    settings = settings or ReconstructionSettings()
-    detections = identify_people(keypoints, rig, settings.association)
-    return triangulate_people(detections, rig.select(keypoints.cameras), settings)
+    pieces = list(PeopleInCapture(keypoints, rig, settings).reconstruct())
+    if len(pieces) == 1:
+        return pieces[0]
+    return Reconstruction(
+        join_3d([piece.people for piece in pieces]),
+        join_2d([piece.detections for piece in pieces]),
+        pieces[0].threshold_px,
+        pieces[0].rig_residual_px,
+        np.concatenate([piece.swapped for piece in pieces]),
+    )
 
 
-def identify_people(keypoints: Keypoints2D, rig: Rig, settings: AssociationSettings | None = None) -> Keypoints2D:
-    """Return the keypoints with person p in slot p of every view and frame.
+def identify_people(keypoints: KeypointSource, rig: Rig, settings: AssociationSettings | None = None) -> Keypoints2D:
+    """Return the keypoints with person p in slot p of every view and frame. Raises PosekitError as `PeopleInCapture`."""
+    capture = PeopleInCapture(keypoints, rig, ReconstructionSettings(association=settings or AssociationSettings()))
+    return join_2d([capture.detections(piece) for piece in capture.pieces()])
+
+
+class PeopleInCapture:
+    """Everyone in a capture, found on a first walk through it, and reconstructed piece by piece on a second.
+
+    What is in memory at once is a piece of `PIECE_FRAMES` frames, and for the whole capture who is where. on_frames: called
+    with (what is done, frames done, frames in all).
 
     Raises PosekitError where the rig lacks a camera of the keypoints, where there are fewer than two cameras, where nothing was
     detected at all, and where nobody is seen by two cameras at once, or too seldom.
     """
-    rig = rig.select(keypoints.cameras)
-    if len(rig) < 2:
-        raise PosekitError(f"{keypoints.source}: has one camera ('{rig.names[0]}'); triangulation needs two or more")
-    if not np.isfinite(keypoints.xy).any():
-        raise PosekitError(f"{keypoints.source}: has no detection in any frame of any camera")
-    settings = settings or AssociationSettings()
-    detections = take_people(keypoints, associate_people(keypoints, rig, settings))
-    if detections.xy.shape[2] == 0:
-        brief = associate_people(keypoints, rig, replace(settings, min_share=0))
+
+    def __init__(
+        self,
+        keypoints: KeypointSource,
+        rig: Rig,
+        settings: ReconstructionSettings | None = None,
+        on_frames: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self._keypoints = keypoints
+        self.rig = rig.select(keypoints.cameras)
+        self._settings = settings or ReconstructionSettings()
+        self._on_frames = on_frames
+        if len(self.rig) < 2:
+            raise PosekitError(
+                f"{keypoints.source}: has one camera ('{self.rig.names[0]}'); triangulation needs two or more"
+            )
+        self._read = _Reader(keypoints)
+        self._slots = self._identify()
+
+    @property
+    def person_count(self) -> int:
+        """P, how many people there are."""
+        return self._slots.shape[2]
+
+    def pieces(self) -> list[range]:
+        """Return the places of the frames that are worked on together."""
+        F = len(self._keypoints.frames)
+        return [range(start, min(start + PIECE_FRAMES, F)) for start in range(0, max(F, 1), PIECE_FRAMES)]
+
+    def detections(self, piece: range) -> Keypoints2D:
+        """Return a piece of the keypoints with person p in slot p of every view and frame."""
+        return take_people(self._read(piece), self._slots[piece.start : piece.stop])
+
+    def reconstruct(self) -> Iterator[Reconstruction]:
+        """Triangulate everyone, piece by piece."""
+        for piece in self.pieces():
+            yield triangulate_people(self.detections(piece), self.rig, self._settings, self.agreement)
+            self._tell("triangulating", piece.stop)
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """How far the views lie from each other, measured on frames from all over the capture."""
+        F = len(self._keypoints.frames)
+        if F <= _MEASURED_BLOCKS * _BLOCK_FRAMES:
+            blocks = self.pieces()
+        else:
+            starts = np.linspace(0, F - _BLOCK_FRAMES, _MEASURED_BLOCKS).astype(np.int64)
+            blocks = [range(start, start + _BLOCK_FRAMES) for start in starts.tolist()]
+        sample = join_2d([self.detections(block) for block in blocks])
+        return _measure_everyone(sample, self.rig, self._settings)
+
+    def _identify(self) -> NDArray[np.int64]:
+        source = self._keypoints.source
+        associator = Associator(self._keypoints, self.rig, self._settings.association)
+        anything = False
+        for piece in self.pieces():
+            keypoints = self._read(piece)
+            anything |= bool(np.isfinite(keypoints.xy).any())
+            if piece.start == 0:
+                _check_pictures(keypoints, self.rig)
+            associator.add(keypoints)
+            self._tell("who is who", piece.stop)
+        if not anything:
+            raise PosekitError(f"{source}: has no detection in any frame of any camera")
+        _check_scale(associator.usual_span(), self.rig)
+        slots = associator.slots()
+        if slots.shape[2]:
+            return slots
+        brief = associator.slots(min_share=0)
         if brief.shape[2]:
             seen = int((brief >= 0).any(axis=1).sum(axis=0).max())
+            share = self._settings.association.min_share
             raise PosekitError(
-                f"{keypoints.source}: nobody is followed for long: who is longest is seen by two cameras at once in {seen} of "
-                f"{len(brief)} frames, and people in less than a share of {settings.min_share:g} are left out (min_share)"
+                f"{source}: nobody is followed for long: who is longest is seen by two cameras at once in {seen} of "
+                f"{len(brief)} frames, and people in less than a share of {share:g} are left out (min_share)"
             )
         raise PosekitError(
-            f"{keypoints.source}: nobody is seen by two cameras at once; are the frames synchronized, and is {rig.source} the "
+            f"{source}: nobody is seen by two cameras at once; are the frames synchronized, and is {self.rig.source} the "
             "rig of this capture?"
         )
-    return detections
+
+    def _tell(self, what: str, done: int) -> None:
+        if self._on_frames:
+            self._on_frames(what, done, len(self._keypoints.frames))
 
 
-def triangulate_people(detections: Keypoints2D, rig: Rig, settings: ReconstructionSettings) -> Reconstruction:
+class _Reader:
+    """Reads pieces of a capture, and remembers them where the whole of it is small: the second walk need not parse it again."""
+
+    def __init__(self, keypoints: KeypointSource) -> None:
+        self._keypoints = keypoints
+        self._remembered: dict[range, Keypoints2D] = {}
+
+    def __call__(self, piece: range) -> Keypoints2D:
+        if piece in self._remembered:
+            return self._remembered[piece]
+        keypoints = self._keypoints.read(piece.start, piece.stop)
+        if len(self._keypoints.frames) <= 4 * PIECE_FRAMES:
+            self._remembered[piece] = keypoints
+        return keypoints
+
+
+def triangulate_people(
+    detections: Keypoints2D, rig: Rig, settings: ReconstructionSettings, agreement: Agreement | None = None
+) -> Reconstruction:
     """Triangulate people whose slots are already the same person in every view and frame.
 
-    detections and rig must have the same cameras in the same order.
+    detections and rig must have the same cameras in the same order. agreement: how far the views lie from each other, measured
+    on these detections if not given.
     """
+    agreement = agreement or _measure_everyone(detections, rig, settings)
+    swapped = np.zeros(detections.confidence.shape, dtype=np.bool_)
+    if settings.mend_swaps:
+        mended = mend_swaps(detections, rig, agreement.threshold_px)
+        detections, swapped = mended.detections, mended.swapped
     cameras = CameraBatch.from_rig(rig)
-    body = _body_joints(detections)
-    threshold = settings.threshold_px or _measure_threshold(detections, body, cameras)
+    growth = agreement.growth(person_scale(detections, rig))
     result = _empty(detections)
-    body_result = _triangulate(detections, [(int(joint),) for joint in body], cameras, threshold, settings.min_views)
-    _put(result, body_result, body[:, None])
-    residual = _rig_residual(body_result, threshold)
-    hand_min_views = settings.hand_min_views or settings.min_views
-    for side in ("left_hand", "right_hand"):
-        if side not in detections.skeleton.parts:
-            continue
-        hand = detections.skeleton.part(side)
-        limit = hand_thresholds(detections.xy[..., hand, :], residual)
-        for groups in (hand[:1, None], hand[np.array(HAND_FINGERS)]):
-            found = _triangulate(detections, groups.tolist(), cameras, limit, hand_min_views)
+    body = body_joints(detections)
+    limits = body_thresholds(detections, body, agreement, growth)
+    noise = growth[..., None] * agreement.noise_px[body]
+    found = triangulate_joints(detections, body[:, None], cameras, limits, settings.min_views, noise)
+    _put(result, found, body[:, None])
+    for side, hand in _hands(detections):
+        for groups, found in _triangulate_hand(detections, hand, cameras, agreement, growth, settings):
             _put(result, found, groups)
         _reject_stray_hand(result, detections, side, hand)
     people = Keypoints3D(
@@ -130,8 +251,40 @@ def triangulate_people(detections: Keypoints2D, rig: Rig, settings: Reconstructi
         fps=detections.fps,
         source=f"{detections.source} + {rig.source}",
     )
-    _check_scale(people, rig)
-    return Reconstruction(people, detections, float(threshold), residual)
+    return Reconstruction(people, detections, agreement.threshold_px, agreement.residual_px, swapped)
+
+
+def _measure_everyone(detections: Keypoints2D, rig: Rig, settings: ReconstructionSettings) -> Agreement:
+    """Measure the agreement on bodies and, within that, on hands."""
+    agreement = measure_agreement(detections, rig, settings.threshold_px)
+    growth = agreement.growth(person_scale(detections, rig))
+    cameras = CameraBatch.from_rig(rig)
+    for _, hand in _hands(detections):
+        limit = hand_thresholds(detections.xy[..., hand, :], agreement.residual_px).transpose(0, 2, 1)
+        for groups, found in _triangulate_hand(detections, hand, cameras, agreement, growth, settings):
+            agreement = with_noise_of(agreement, found, groups, growth, limit)
+    return agreement
+
+
+def _hands(detections: Keypoints2D) -> list[tuple[str, NDArray[np.int64]]]:
+    skeleton = detections.skeleton
+    return [(side, skeleton.part(side)) for side in ("left_hand", "right_hand") if side in skeleton.parts]
+
+
+def _triangulate_hand(
+    detections: Keypoints2D,
+    hand: NDArray[np.int64],
+    cameras: CameraBatch,
+    agreement: Agreement,
+    growth: NDArray[np.float64],
+    settings: ReconstructionSettings,
+) -> Iterator[tuple[NDArray[np.int64], Triangulation]]:
+    """Triangulate a hand's wrist alone and its fingers each as one; yields the joints (K, G) and their points."""
+    limit = hand_thresholds(detections.xy[..., hand, :], agreement.residual_px).transpose(0, 2, 1)
+    views = settings.hand_min_views or settings.min_views
+    for groups in (hand[:1, None], hand[np.array(HAND_FINGERS)]):
+        noise = growth[..., None] * agreement.noise_px[groups].mean(axis=-1)
+        yield groups, triangulate_joints(detections, groups, cameras, limit, views, noise)
 
 
 def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float) -> NDArray[np.float64]:
@@ -165,74 +318,11 @@ def hand_box_sides(hand_xy: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(finite.sum(axis=(-1, -2)) >= 2, side, np.nan)
 
 
-def _body_joints(detections: Keypoints2D) -> NDArray[np.int64]:
-    skeleton = detections.skeleton
-    return skeleton.part("body") if "body" in skeleton.parts else np.arange(skeleton.joint_count)
-
-
-def _measure_threshold(detections: Keypoints2D, body: NDArray[np.int64], cameras: CameraBatch) -> float:
-    """How far the body's detections lie from a triangulation that agrees with nearly all of them, as a threshold in pixels.
-
-    Measured, because it is the rig's error as much as the detector's: 2 px in a laboratory, 30 px on a rig that was calibrated
-    by hand. Every point's sigma is the root of its squared errors over its degrees of freedom (2 n - 3 for n views), and the
-    median over the points is taken. Points of three views and more, where there are any: two rays nearly always meet, whatever
-    the rig.
-    """
-    xy = detections.xy[..., body, :]
-    finite = np.asarray(np.isfinite(xy).all(axis=-1, keepdims=True))
-    spread = np.where(finite, xy, -np.inf).max(axis=3) - np.where(finite, xy, np.inf).min(axis=3)
-    size = np.linalg.norm(spread[finite[..., 0].any(axis=-1)], axis=-1)
-    generous = max(AssociationSettings.max_pair_distance * float(np.median(size)), 8.0)
-    result = _triangulate(detections, [(int(joint),) for joint in body], cameras, generous, min_views=2)
-    views = result.inliers.sum(dim=-1)
-    squares = torch.where(result.inliers, result.reprojection_px, 0).square().sum(dim=-1)
-    counted = views >= (3 if (views >= 3).any() else 2)
-    if not counted.any():
-        return generous
-    sigma = float((squares[counted] / (2 * views[counted] - 3)).sqrt().median())
-    return float(np.clip(INLIER_SIGMAS * sigma, 2.0, generous))
-
-
-def _rig_residual(body_result: Triangulation, threshold: float) -> float:
-    """Mean error (px) of the views that agree, over points of three views and more where there are any."""
-    views = body_result.inliers.sum(dim=-1, keepdim=True)
-    counted = body_result.inliers & (views >= (3 if (views >= 3).any() else 2))
-    kept = body_result.reprojection_px[counted]
-    return float(kept.mean()) if len(kept) else threshold
-
-
-def _triangulate(
-    detections: Keypoints2D,
-    groups: list[tuple[int, ...]],
-    cameras: CameraBatch,
-    threshold: float | NDArray[np.float64],
-    min_views: int,
-) -> Triangulation:
-    """Triangulate groups of joints of equal size for every frame and person: N = F * P * groups, in this order.
-
-    threshold: px, or (F, P, C). The expected noise is what the threshold says.
-    """
-    joints = np.array(groups)
-    F, C, P = detections.confidence.shape[:3]
-    xy = detections.xy[..., joints, :].astype(np.float64)  # (F, C, P, K, G, 2)
-    confidence = detections.confidence[..., joints].astype(np.float64)
-    K, G = joints.shape
-    limit = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (F, P, C)).reshape(F * P, C)
-    return triangulate_robust(
-        torch.from_numpy(xy.transpose(0, 2, 3, 4, 1, 5).reshape(F * P * K, G, C, 2)),
-        torch.from_numpy(confidence.transpose(0, 2, 3, 4, 1).reshape(F * P * K, G, C)),
-        cameras,
-        torch.from_numpy(np.repeat(limit, K, axis=0)),
-        min_views,
-        float(np.median(limit)) / INLIER_SIGMAS,
-    )
-
-
 def _empty(detections: Keypoints2D) -> dict[str, NDArray]:
     F, C, P, J = detections.confidence.shape
     return {
         "xyz": np.full((F, P, J, 3), np.nan),
-        "covariance": np.full((F, P, J, 6), np.nan),
+        "covariance": np.full((F, P, J, 6), np.nan, dtype=np.float32),
         "inliers": np.zeros((F, P, J, C), dtype=np.bool_),
         "reprojection_px": np.full((F, P, J, C), np.nan, dtype=np.float32),
         "status": np.full((F, P, J), PointStatus.TOO_FEW_VIEWS, dtype=np.uint8),
@@ -275,25 +365,29 @@ def _reject_stray_hand(result: dict[str, NDArray], detections: Keypoints2D, side
     result["status"][:, :, hand] = np.where(stray, PointStatus.IMPLAUSIBLE, status)
 
 
-def _check_scale(people: Keypoints3D, rig: Rig) -> None:
+def _check_scale(span: float, rig: Rig) -> None:
     """A rig in millimetres that was read as metres makes people a thousand times too tall; say so."""
-    body = _body_span(people.xyz)
-    if np.isfinite(body) and not 0.05 < body < 20:
+    if np.isfinite(span) and not 0.05 < span < 20:
         raise PosekitError(
-            f"{rig.source}: people come out {body:.3g} m across; the rig's units are not metres (is it in millimetres?)"
+            f"{rig.source}: people come out {span:.3g} m across; the rig's units are not metres (is it in millimetres?)"
         )
-    if np.isfinite(body) and body > 4:
+    if np.isfinite(span) and span > 4:
         warnings.warn(
-            PosekitWarning(f"{rig.source}: people come out {body:.2g} m across; check its units"), stacklevel=3
+            PosekitWarning(f"{rig.source}: people come out {span:.2g} m across; check its units"), stacklevel=4
         )
 
 
-def _body_span(xyz: NDArray[np.float64]) -> float:
-    """Median over frames and people (of two joints or more) of the largest side of the box around a person, metres."""
-    finite = np.asarray(np.isfinite(xyz).all(axis=-1))
-    there = finite.sum(axis=-1) >= 2
-    if not there.any():
-        return float("nan")
-    low = np.where(finite[..., None], xyz, np.inf).min(axis=2)[there]
-    high = np.where(finite[..., None], xyz, -np.inf).max(axis=2)[there]
-    return float(np.median((high - low).max(axis=-1)))
+def _check_pictures(keypoints: Keypoints2D, rig: Rig) -> None:
+    """Warn where detections lie beyond the pictures' right or lower edge: they are of larger pictures, or of another camera."""
+    for c, camera in enumerate(rig.cameras):
+        found = keypoints.xy[:, c][keypoints.confidence[:, c] > 0]
+        share = float((found > np.array(camera.size)).any(axis=-1).mean()) if len(found) else 0.0
+        if share > _OUTSIDE_SHARE:
+            width, height = np.quantile(found, 0.99, axis=0)
+            warnings.warn(
+                PosekitWarning(
+                    f"{keypoints.source}: {100 * share:.0f} % of what camera '{camera.name}' detected lies beyond its picture "
+                    f"of {camera.size[0]} x {camera.size[1]} px, up to ({width:.0f}, {height:.0f}): was the video resized?"
+                ),
+                stacklevel=5,
+            )

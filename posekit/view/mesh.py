@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posekit.camera import Camera
 from posekit.skeleton import Skeleton
-from posekit.view.colours import bone_colours, hand_joint_mask, joint_colours
+from posekit.view.colours import bone_colours, fine_joint_mask, joint_colours, paler
 
 # In metres. A body's bone is as thick as a wrist's bones, a finger's bone a third of a finger: hands stay readable.
 BODY_RADIUS = 0.016
@@ -138,21 +138,30 @@ def _instances(
     )
 
 
-def skeleton_mesh(points: NDArray[np.float64], skeleton: Skeleton, body_radius: float = BODY_RADIUS) -> Mesh:
-    """Balls and tubes for people's joints (P, J, 3) in metres; a joint that is NaN is not drawn, nor are its bones."""
-    in_hand = hand_joint_mask(skeleton)
+def skeleton_mesh(
+    points: NDArray[np.float64],
+    skeleton: Skeleton,
+    body_radius: float = BODY_RADIUS,
+    filled: NDArray[np.bool_] | None = None,
+) -> Mesh:
+    """Balls and tubes for people's joints (P, J, 3) in metres; a joint that is NaN is not drawn, nor are its bones.
+
+    filled: (P, J), joints that were not triangulated; they and their bones are paler.
+    """
+    fine = fine_joint_mask(skeleton)
     bones = np.array(skeleton.bones, dtype=np.int64).reshape(-1, 2)
-    joint_radius = np.where(in_hand, HAND_RADIUS, body_radius)
+    joint_radius = np.where(fine, HAND_RADIUS, body_radius)
     # The bone that joins a hand to the body is as thin as the hand.
-    bone_radius = np.where(in_hand[bones].any(axis=1), HAND_RADIUS, body_radius)
+    bone_radius = np.where(fine[bones].any(axis=1), HAND_RADIUS, body_radius)
     joint_colour, bone_colour = joint_colours(skeleton), bone_colours(skeleton)
     meshes = []
-    for person in points:
+    made_up = np.zeros(points.shape[:2], dtype=bool) if filled is None else filled
+    for person, pale in zip(points, made_up, strict=True):
         seen = np.isfinite(person).all(axis=-1)
         drawn = seen[bones].all(axis=1)
-        meshes.append(spheres(person[seen], BALL * joint_radius[seen], joint_colour[seen]))
+        meshes.append(spheres(person[seen], BALL * joint_radius[seen], paler(joint_colour, pale)[seen]))
         starts, ends = person[bones[drawn]].transpose(1, 0, 2)
-        meshes.append(cylinders(starts, ends, bone_radius[drawn], bone_colour[drawn]))
+        meshes.append(cylinders(starts, ends, bone_radius[drawn], paler(bone_colour, pale[bones].any(axis=1))[drawn]))
     return merge_meshes(meshes)
 
 

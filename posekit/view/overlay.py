@@ -14,8 +14,9 @@ from posekit.errors import PosekitError
 from posekit.io.files import write_whole
 from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints3D
+from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton
-from posekit.view.colours import LEFT_HAND, RIGHT_HAND, bone_colours, hand_joint_mask, joint_colours
+from posekit.view.colours import LEFT_HAND, RIGHT_HAND, bone_colours, fine_joint_mask, joint_colours, paler
 
 Image = UInt8[np.ndarray, "H W 3"]
 #: Names of pictures that can be written.
@@ -37,11 +38,13 @@ def draw_skeleton(
     *,
     min_confidence: float = 0.0,
     thickness: float | None = None,
+    filled: ArrayLike | None = None,
 ) -> None:
     """Draw one skeleton into an RGB picture, in the colours of its sides.
 
     xy: (J, 2) px; a joint that is NaN, or whose confidence (J,) is not above `min_confidence`, is not drawn, nor are its
-    bones. thickness: of a body's bones in px, by the picture's size if not given; a hand's are half of it.
+    bones. thickness: of a body's bones in px, by the picture's size if not given; a hand's are half of it. filled: (J,),
+    joints that were filled in; they and their bones are paler.
     """
     points = np.asarray(xy, dtype=np.float64)
     height, width = image.shape[:2]
@@ -50,20 +53,23 @@ def draw_skeleton(
     if confidence is not None:
         seen &= np.asarray(confidence) > min_confidence
     body = max(1.0, np.hypot(width, height) / 400) if thickness is None else thickness
-    in_hand = hand_joint_mask(skeleton)
+    fine = fine_joint_mask(skeleton)
+    pale = np.zeros(len(points), dtype=bool) if filled is None else np.asarray(filled, dtype=bool)
+    ends = np.array(skeleton.bones, dtype=np.int64).reshape(-1, 2)
+    pale_bones = np.asarray(pale[ends].any(axis=1))
     places = [
         tuple(int(value) for value in np.round(point * 2**_SHIFT)) if ok else (0, 0)
         for point, ok in zip(points, seen, strict=True)
     ]
-    sizes = np.where(in_hand, 0.5 * body, body)
+    sizes = np.where(fine, 0.5 * body, body)
     bones = [
         (places[a], places[b], tuple(colour.tolist()), min(sizes[a], sizes[b]))
-        for (a, b), colour in zip(skeleton.bones, bone_colours(skeleton), strict=True)
+        for (a, b), colour in zip(skeleton.bones, paler(bone_colours(skeleton), pale_bones), strict=True)
         if seen[a] and seen[b]
     ]
     balls = [
         (places[joint], tuple(colour.tolist()), 1.1 * sizes[joint])
-        for joint, colour in enumerate(joint_colours(skeleton))
+        for joint, colour in enumerate(paler(joint_colours(skeleton), pale))
         if seen[joint]
     ]
     # A dark rim below everything keeps each colour readable before each background.
@@ -125,9 +131,11 @@ def overlay_frames(
             window = windows[name][place]
             view = _cut(image, _Cell(window.corner, window.shape, scale))
             thickness = max(view.shape) / 70 if focus in ("left_hand", "right_hand") else None
-            for person in pixels[name][place]:
+            for person, filled in zip(
+                pixels[name][place], keypoints.status[rows[place]] == PointStatus.FILLED, strict=True
+            ):
                 pixels_here = (person - window.corner + 0.5) * scale - 0.5
-                draw_skeleton(view, pixels_here, keypoints.skeleton, thickness=thickness)
+                draw_skeleton(view, pixels_here, keypoints.skeleton, thickness=thickness, filled=filled)
             write_caption(view, f"{name}  frame {number}")
             drawn.append(view)
         yield tile(drawn, columns, cell)

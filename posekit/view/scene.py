@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import cv2
@@ -12,9 +13,11 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from posekit.camera import Camera, Rig
+from posekit.camera import Rig
 from posekit.errors import PosekitError
+from posekit.io.axes import UpAxis, z_up_from
 from posekit.keypoints import Keypoints3D
+from posekit.point_status import PointStatus
 from posekit.view.mesh import (
     BODY_RADIUS,
     CAMERA_COLOUR,
@@ -30,7 +33,6 @@ from posekit.view.offscreen import OffscreenScene, mesh_arrays, missing_open3d, 
 from posekit.view.viewpoint import Viewpoint, three_quarter_view, viewpoint_on, widest_view
 
 Focus = Literal["all", "body", "left_hand", "right_hand"]
-UpAxis = Literal["z", "y", "x", "-z", "-y", "-x"]
 
 #: The floor's meshes, in metres: the finest of them that leaves at most this many to a side is taken.
 _GRID_STEPS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
@@ -44,14 +46,11 @@ class Scene:
     """
 
     def __init__(self, keypoints: Keypoints3D, rig: Rig | None = None, up: UpAxis = "z") -> None:
-        turn = _z_up_from(up)
+        turn = z_up_from(up)
         self.keypoints = keypoints
         self.points: NDArray[np.float64] = keypoints.xyz @ turn.T
         self.cameras = tuple(
-            Camera(
-                camera.name, camera.size, camera.matrix, camera.distortion, camera.rotation @ turn.T, camera.translation
-            )
-            for camera in (rig.cameras if rig else ())
+            replace(camera, rotation=camera.rotation @ turn.T) for camera in (rig.cameras if rig else ())
         )
         people = _without_strays(_finite(self.points))
         if not len(people):
@@ -90,7 +89,8 @@ class Scene:
     def mesh(self, row: int, focus: Focus = "all") -> Mesh:
         """Return the people of one row as triangles; a thin body where a hand is in focus, which it would hide."""
         thin = focus in ("left_hand", "right_hand")
-        return skeleton_mesh(self.points[row], self.keypoints.skeleton, HAND_RADIUS if thin else BODY_RADIUS)
+        filled = self.keypoints.status[row] == PointStatus.FILLED
+        return skeleton_mesh(self.points[row], self.keypoints.skeleton, HAND_RADIUS if thin else BODY_RADIUS, filled)
 
     def viewpoints(self, rows: Sequence[int], focus: Focus, size: tuple[int, int]) -> list[Viewpoint]:
         """Choose where to look from in every one of `rows`.
@@ -164,10 +164,18 @@ def render_frames(
             yield image
 
 
-def show_window(scene: Scene, *, focus: Focus = "all", size: tuple[int, int] = (1280, 720), start: int = 0) -> None:
+def show_window(
+    scene: Scene,
+    rows: Sequence[int] | None = None,
+    *,
+    focus: Focus = "all",
+    size: tuple[int, int] = (1280, 720),
+    start: int = 0,
+) -> None:
     """Play the scene in a window until it is closed.
 
-    Space pauses and goes on, the arrow keys go a frame back or on; the mouse turns, moves and zooms. start: first row.
+    Space pauses and goes on, the arrow keys go a frame back or on; the mouse turns, moves and zooms. rows: what is played, all
+    if not given. start: place in `rows` of the first one.
 
     Raises PosekitError where there is no screen or no Open3D.
     """
@@ -178,14 +186,14 @@ def show_window(scene: Scene, *, focus: Focus = "all", size: tuple[int, int] = (
             import open3d
     except (ImportError, OSError) as error:
         raise PosekitError(missing_open3d(str(error).splitlines()[0])) from error
-    rows = len(scene.points)
-    viewpoint = scene.viewpoints(range(rows), focus, size)[start]
+    rows = range(len(scene.points)) if rows is None else rows
+    viewpoint = scene.viewpoints(rows, focus, size)[start]
     visualizer = open3d.visualization.VisualizerWithKeyCallback()
     with _silent():
         opened = visualizer.create_window("posekit", size[0], size[1])
     if not opened:
         raise PosekitError("no window could be opened; render a picture or a video instead")
-    player = _Player(scene, focus, open3d, start)
+    player = _Player(scene, rows, focus, open3d, start)
     options = visualizer.get_render_option()
     options.light_on = False
     options.background_color = np.ones(3)
@@ -209,50 +217,39 @@ def show_window(scene: Scene, *, focus: Focus = "all", size: tuple[int, int] = (
 class _Player:
     """What the keys and the clock do to the window."""
 
-    def __init__(self, scene: Scene, focus: Focus, open3d: Any, row: int) -> None:
-        self._scene, self._focus, self._open3d, self._row = scene, focus, open3d, row
-        self._playing = len(scene.points) > 1
+    def __init__(self, scene: Scene, rows: Sequence[int], focus: Focus, open3d: Any, place: int) -> None:
+        self._scene, self._rows, self._focus, self._open3d, self._place = scene, rows, focus, open3d, place
+        self._playing = len(rows) > 1
         self._period = 1 / (scene.keypoints.fps or 30.0)
         self._next = time.monotonic() + self._period
-        self.shown = open3d_mesh(open3d, mesh_arrays(scene.mesh(row, focus)))
+        self.shown = open3d_mesh(open3d, mesh_arrays(scene.mesh(rows[place], focus)))
 
     def pause(self, window: Any) -> bool:
         self._playing = not self._playing
         return False
 
-    def step(self, window: Any, rows: int) -> bool:
+    def step(self, window: Any, steps: int) -> bool:
         self._playing = False
-        self._go(window, rows)
+        self._go(window, steps)
         return False
 
     def tick(self, window: Any) -> bool:
         late = time.monotonic() - self._next
         if self._playing and late >= 0:
             # A slow machine leaves frames out rather than playing in slow motion.
-            rows = 1 + int(late / self._period)
-            self._next += rows * self._period
-            self._go(window, rows)
+            steps = 1 + int(late / self._period)
+            self._next += steps * self._period
+            self._go(window, steps)
         elif not self._playing:
             self._next = time.monotonic()
         return False
 
-    def _go(self, window: Any, rows: int) -> None:
-        self._row = (self._row + rows) % len(self._scene.points)
-        mesh = open3d_mesh(self._open3d, mesh_arrays(self._scene.mesh(self._row, self._focus)))
+    def _go(self, window: Any, steps: int) -> None:
+        self._place = (self._place + steps) % len(self._rows)
+        mesh = open3d_mesh(self._open3d, mesh_arrays(self._scene.mesh(self._rows[self._place], self._focus)))
         self.shown.vertices, self.shown.triangles = mesh.vertices, mesh.triangles
         self.shown.vertex_colors = mesh.vertex_colors
         window.update_geometry(self.shown)
-
-
-def _z_up_from(up: UpAxis) -> NDArray[np.float64]:
-    """Rotation that turns the named axis of the world to Z."""
-    if up not in get_args(UpAxis):
-        raise PosekitError(f"axis '{up}' is not known; known are: {', '.join(get_args(UpAxis))}")
-    axis = "xyz".index(up[-1])
-    turn: NDArray[np.float64] = np.roll(np.eye(3), 2 - axis, axis=0)
-    if up.startswith("-"):
-        turn = np.diag([1.0, -1.0, -1.0]) @ turn
-    return turn
 
 
 def _finite(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -200,9 +200,9 @@ MISTAKES = {
         lambda k, r, o, s: (k, k, o / "a.h5"),
         r"keypoints2d\.h5: is no camera file of a known",
     ),
-    "keypoints that are none": (lambda k, r, o, s: (r, r, o / "a.h5"), r"calibration\.toml: is no keypoint file"),
+    "keypoints that are none": (lambda k, r, o, s: (r, r, o / "a.h5"), r"calibration\.toml: holds no 2D keypoints"),
     "keypoints cut short": (lambda k, r, o, s: (cut(k), r, o / "a.h5"), r"keypoints2d\.h5: is no keypoint file"),
-    "an empty folder": (lambda k, r, o, s: (o, r, o / "a.h5"), "out: holds no folder with JSON files"),
+    "an empty folder": (lambda k, r, o, s: (o, r, o / "a.h5"), "out: holds no 2D keypoints that are known"),
     "no such place": (lambda k, r, o, s: (k, r, o / "below" / "a.h5"), "below: no such folder"),
     "figures to no such place": (
         lambda k, r, o, s: (k, r, o / "a.h5", "--json", str(o / "below" / "a.json")),
@@ -227,9 +227,9 @@ MISTAKES = {
         lambda k, r, o, s: (damage(o.parent, s, b"{}"), r, o / "a.h5", "--skeleton", "BODY_26"),
         "skeleton 'BODY_26' is not known; known are: BODY_25, BODY_25B",
     ),
-    "a skeleton without a body": (
-        lambda k, r, o, s: (damage(o.parent, s, b"{}"), r, o / "a.h5", "--skeleton", "HAND_21"),
-        "skeleton HAND_21: .* a body without hands was expected",
+    "a skeleton of a hand, for bodies alone": (
+        lambda k, r, o, s: (damage(o.parent, s, b'{"people": []}'), r, o / "a.h5", "--skeleton", "HAND_21"),
+        r"json: has no detection in any frame",
     ),
     "nobody at all": (lambda k, r, o, s: (no_keypoints(s, o.parent), r, o / "a.h5"), r"has no detection in any frame"),
     "millimetres that are not declared": (

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from posekit.apps.main import main
 from posekit.calibration.formats import write_aniposelib
 from posekit.io.video import VideoReader, write_video
-from posekit.keypoints import Keypoints3D, PointStatus
+from posekit.keypoints import Keypoints3D
+from posekit.point_status import PointStatus
 from scenes import PERSON, ring_rig, walk
 
 
@@ -54,7 +56,10 @@ def test_an_overlay_picture_shows_the_fullest_frame(capture, tmp_path, capsys):
     assert "frame 6" in capsys.readouterr().err
     sheet = cv2.imread(str(tmp_path / "a.png"))
     assert (sheet.shape[0], sheet.shape[1]) == (300, pytest.approx(908, abs=2))  # three squares and two gaps
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.png.run.json"]
+    record = json.loads((tmp_path / "a.png.run.json").read_text())
+    assert (record["command"], record["frames"], record["settings"]["focus"]) == ("view", [6, 6], "right_hand")
+    assert sorted(Path(path).name for path in record["inputs"]) == ["calibration.toml", "people.h5"]
 
 
 def test_an_overlay_video_plays_as_fast_as_the_frames_were_filmed(capture, tmp_path):
@@ -74,7 +79,11 @@ def test_an_overlay_video_plays_as_fast_as_the_frames_were_filmed(capture, tmp_p
         (("--png", "OUT/no/a.png"), "no such folder"),
         (("--png", "OUT/a.png", "--size", "8", "8"), "at least 16 pixels"),
         (("--png", "OUT/a.png", "--frame", "3"), "no frame 3"),
-        (("--mp4", "OUT/a.mp4", "--span", "7", "9"), "no frame from 7 to 9; it has 2 to 6"),
+        (("--mp4", "OUT/a.mp4", "--span", "7", "9"), "--span 7 9: .*people.h5 has 3 frames, 2 to 6"),
+        (("--mp4", "OUT/a.mp4", "--span", "4", "9"), "--span 4 9: .*people.h5 has 3 frames, 2 to 6"),
+        (("--png", "OUT/a.png", "--span", "2", "4"), "--span 2 4: belongs to a video"),
+        (("--mp4", "OUT/a.mp4", "--frame", "4"), "--frame 4: belongs to a picture"),
+        (("--png", "OUT/a.png", "--videos", "CAPTURE"), "--videos .*: is for an --overlay"),
         (("--png", "OUT/a.png", "--rig", "CAPTURE/no.toml"), "no.toml: no such file"),
         (("--png", "OUT/a.png", "--frame", "2", "--focus", "right_hand"), "no point of 'right_hand' in frame 2"),
     ],
@@ -86,6 +95,13 @@ def test_mistakes_get_one_line_and_leave_nothing(capture, tmp_path, capsys, argu
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_kind_is_named(tmp_path, capsys):
+    (tmp_path / "a.h5").write_text("no HDF5")
+    assert main(["view", str(tmp_path / "a.h5"), "--png", str(tmp_path / "a.png")]) == 2
+    assert re.search(r"a\.h5: is no HDF5 file; keypoints3d\.h5.* was expected\n$", capsys.readouterr().err)
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_a_video_that_is_too_short_is_named_and_no_half_overlay_is_left(capture, tmp_path, capsys):

@@ -8,7 +8,7 @@ from posekit.bootstrap.scoring import (
     implausible_joints,
     select_frames,
 )
-from posekit.keypoints import PointStatus
+from posekit.point_status import PointStatus
 from scenes import PERSON, walk
 
 HAND = PERSON.part("left_hand")

@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 from scipy.spatial.transform import Rotation
 
-from posekit.calibration.formats import read_rig, write_aniposelib
+from posekit.calibration.formats import Unsaid, find_format, read_rig, write_aniposelib
 from posekit.calibration.formats.qualisys import read_qualisys
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError, PosekitWarning
@@ -92,8 +92,19 @@ def test_undeclared_units_are_metres_with_a_warning_or_refused(tmp_path):
     with pytest.warns(PosekitWarning, match=r"calibration\.toml: does not say its units; read as metres"):
         assert read_rig(write_toml(tmp_path, TABLE))["left"].translation.tolist() == TABLE["translation"]
     far = write_toml(tmp_path, TABLE, TABLE | {"name": "right", "translation": [500.0, -250.0, 4000.0]})
-    with pytest.raises(PosekitError, match=r'translations up to 4039 are too long to be metres; add units = "mm"'):
+    with pytest.raises(
+        PosekitError, match=r"translations up to 4039 are too long to be metres; say the unit: .* --units mm"
+    ):
         read_rig(far)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_rig(far, unsaid=Unsaid(units="mm"))["right"].translation.tolist() == [0.5, -0.25, 4]
+    with pytest.raises(
+        PosekitError, match=r"calibration\.toml: says itself that its units are m, it cannot be read as mm"
+    ):
+        read_rig(metres(tmp_path), unsaid=Unsaid(units="mm"))
+    with pytest.raises(PosekitError, match=r"units: 'inch' is not known; known are: m, cm, mm"):
+        Unsaid(units="inch")
 
 
 @pytest.mark.parametrize("units", ["inch", "", "M", 1, ["mm"], {"length": "mm"}])
@@ -141,21 +152,37 @@ def test_a_camera_without_distortions_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"fisheye": True}, "fisheye: lenses of this kind are not supported"),
+        ({"fisheye": True}, "distortion: a fisheye lens has 4 coefficients, found 5"),
+        ({"fisheye": "yes"}, "fisheye: 'yes' is neither true nor false"),
         ({"size": [1280]}, r"size: finite numbers of shape \(2,\) were expected"),
         ({"size": [1280.5, 960]}, "size: "),
         ({"size": [-1280, 960]}, "size: "),
         ({"size": "large"}, "size: 'large' are not numbers"),
-        ({"matrix": [[900.0, 0, 640], [0, 910, 480], [12, 34, 1]]}, "matrix: .* third row must be 0 0 1"),
-        ({"matrix": [[900.0, 0, 0], [0, 910, 0], [640, 480, 1]]}, "matrix: .* third row must be 0 0 1"),
+        ({"matrix": [[900.0, 0, 640], [0, 910, 480], [0, 34, 1]]}, "matrix: .* third row must be 0 0 1"),
+        # As in the documentation of Lightning Pose.
+        (
+            {"matrix": [[1993.4, 0, 1408], [0, 1993.4, 704], [1451.1, 993, 1]]},
+            "matrix: its third row has a second principal point, 1451.1 993, beside 1408 704 in its third column",
+        ),
+        ({"matrix": [[900.0, 0, 640], [0, 910, 480], [1e-5, 0, 1]]}, "matrix: .* third row must be 0 0 1"),
+        ({"matrix": [[900.0, 0, 640], [0, 910, 480], [0, 0, -1]]}, "matrix: .* third row must be 0 0 1"),
+        ({"matrix": [[900.0, 0, 640], [0, 910, 480], [0, 1, 1, 0]]}, "matrix: .* are not numbers"),
+        ({"matrix": [[900.0, 0, 0], [0, 910, 0], [640, 480, 1]]}, "matrix: is stored transposed, as MATLAB does"),
+        (
+            {"matrix": [[[900.0, 0, 640], [0, 910, 480], [0, 0, 1]], np.eye(3).tolist()]},
+            "matrix: holds 2 different values",
+        ),
         ({"matrix": [[900.0, 0], [0, 910]]}, "matrix: finite numbers of shape"),
         ({"matrix": [[float("nan"), 0, 1], [0, 910, 1], [0, 0, 1]]}, "matrix: finite numbers"),
         ({"matrix": [[900.0, 0, 640], [0, 910], [0, 0, 1]]}, "matrix: .* are not numbers"),
         ({"distortions": [0.1, 0.2]}, "distortion: has 2 coefficients"),
-        ({"distortions": [[0.1, 0.2, 0, 0]]}, "distortions: has shape"),
+        ({"distortions": [[0.1, 0.2, 0, 0], [0.1, 0.2, 0, 0.1]]}, "distortions: holds 2 different values"),
+        ({"distortions": [0.0] * 13 + [0.1]}, "distortions: thin prisms and tilted sensors are not supported"),
         ({"distortions": ["a"]}, "distortions: .* are not numbers"),
         ({"distortions": [float("inf"), 0, 0, 0]}, "distortion: has values that are not finite"),
-        ({"rotation": np.eye(3).tolist()}, "rotation: finite numbers of shape"),
+        ({"rotation": np.eye(4).tolist()}, "rotation: finite numbers of shape"),
+        ({"rotation": (-np.eye(3)).tolist()}, "rotation: is no rotation matrix"),
+        ({"translation": True}, "translation: True are not numbers"),
         ({"rotation": [float("inf"), 0, 0]}, "rotation: finite numbers"),
         ({"rotation": {"x": 1}}, "rotation: .* are not numbers"),
         ({"translation": [1, 2]}, "translation: finite numbers of shape"),
@@ -176,7 +203,6 @@ def test_impossible_fields_are_named(tmp_path, changes, reason):
         ("[cam_0\n", "is no TOML file"),
         ("a = " + "[" * 20_000, "is no TOML file"),
         ("\udcff", "is no TOML file"),
-        ("[cameras.0]\nport = 0\n", r"\[cameras\]: lacks size, matrix"),
     ],
 )
 def test_files_of_another_kind(tmp_path, content, reason):
@@ -218,13 +244,20 @@ def test_a_lens_that_folds_in_the_last_corners_or_outside_is_no_matter(tmp_path,
 def test_namesakes_and_unknown_formats_are_refused(tmp_path):
     with pytest.raises(PosekitError, match=r"calibration\.toml: two cameras are called 'left'"):
         read_rig(write_toml(tmp_path, TABLE, TABLE, metadata={"units": "m"}))
-    (tmp_path / "rig.json").write_text("{}")
-    with pytest.raises(PosekitError, match=r"rig\.json: is no camera file of a known name; known are: \*\.toml"):
-        read_rig(tmp_path / "rig.json")
+    for name in ("rig.json", "rig.txt", "rig"):
+        (tmp_path / name).write_text("{}")
+        with pytest.raises(
+            PosekitError, match=rf"{name}: is no camera file of a known name and content; known are: \*\.toml"
+        ):
+            read_rig(tmp_path / name)
     with pytest.raises(PosekitError, match=r"gone\.toml: no such file"):
         read_rig(tmp_path / "gone.toml")
-    with pytest.raises(PosekitError, match="is a folder"):
+    with pytest.raises(PosekitError, match="holds no cameras of a known format; known are"):
         read_rig(tmp_path)
+    with pytest.raises(PosekitError, match="'vicon' is no format of camera files; known are: aniposelib, "):
+        read_rig(metres(tmp_path), "vicon")
+    assert find_format(metres(tmp_path)) == "aniposelib"
+    assert find_format(tmp_path) is None
 
 
 # A camera 2 m above the floor that looks along the world's y axis: its x is the world's, its y (Qualisys: up) is z, and it
@@ -280,6 +313,7 @@ def test_qualisys_by_hand(tmp_path):
         (('focalLengthU="96000"', 'focalLengthU="0"'), "camera 21015: matrix: focal lengths"),
         (("<fov_video", "<fov_other"), "camera 21015: fov_video left: None is not a number"),
         (("</cameras>", ""), "is no Qualisys calibration that can be read"),
+        (("encoding='UTF-8'", "encoding='none'"), "is no Qualisys calibration that can be read"),
         (
             ("<calibration ", "<!DOCTYPE a [<!ENTITY b 'c'>]><calibration "),
             "is no Qualisys calibration that can be read",
@@ -309,6 +343,91 @@ def test_qualisys_agrees_with_pose2sims_conversion(shared_data):
         assert np.abs(camera.distortion[:4] / 64 - table["distortions"]).max() < 1e-12
 
 
-def test_a_real_file_with_every_value_three_times_is_refused(shared_data):
-    with pytest.raises(PosekitError, match=r"Calib_pose2sim\.toml: \[cam_01\]: size: .* found shape \(3, 2\)"):
-        read_rig(shared_data / "pose2sim_balancing" / "Calib_pose2sim.toml")
+def test_a_real_file_with_every_value_three_times(shared_data):
+    folder = shared_data / "pose2sim_balancing"
+    with pytest.warns(PosekitWarning) as caught:
+        found = read_rig(folder / "Calib_pose2sim.toml")
+    told = [str(warning.message).partition("Calib_pose2sim.toml: ")[2] for warning in caught]
+    assert len(told) == 3
+    assert told[0].startswith("[cam_01], [cam_02], [cam_03], [cam_04]: distortions: are Qualisys's divided by 64")
+    assert re.match(
+        r"\[cam_01\]: holds 3 equal copies of .*size, matrix, rotation, translation; one of them is taken", told[1]
+    )
+    assert told[2] == "does not say its units; read as metres"
+    for camera, original in zip(found.cameras, read_rig(folder / "Calib.qca.txt").cameras, strict=True):
+        assert camera.name.replace("_", "") == original.name
+        assert camera.size == original.size
+        assert np.abs(camera.matrix - original.matrix).max() < 1e-9
+        assert np.abs(camera.rotation - original.rotation).max() < 5e-8  # rounded, as above
+        assert np.abs(camera.translation - original.translation).max() < 5e-8
+
+
+def test_equal_copies_of_a_value_count_once(tmp_path):
+    rotation = Rotation.from_rotvec(TABLE["rotation"]).as_matrix()
+    changes = {key: [TABLE[key]] * 3 for key in ("matrix", "distortions", "translation", "rotation")}
+    for rotations in (changes["rotation"], [rotation.tolist()] * 3):
+        with pytest.warns(PosekitWarning, match="holds 3 equal copies of distortions, matrix, rotation, translation"):
+            camera = read_rig(metres(tmp_path, **changes | {"rotation": rotations}))["left"]
+        assert np.abs(camera.rotation - rotation).max() < 1e-15
+        assert camera.matrix.tolist() == TABLE["matrix"]
+        assert camera.distortion.tolist() == [*TABLE["distortions"], 0, 0, 0]
+
+
+def test_a_third_row_that_is_0_0_1_but_for_noise(tmp_path):
+    with pytest.warns(PosekitWarning, match=r"\.toml: \[cam_0\]: matrix: its third row is \[1e-09, .*; taken as 0 0 1"):
+        camera = read_rig(metres(tmp_path, matrix=[*TABLE["matrix"][:2], [1e-9, -2e-8, 1.0]]))["left"]
+    assert camera.matrix.tolist() == TABLE["matrix"]
+
+
+def test_a_matrix_with_a_factor_is_divided_by_it(tmp_path):
+    with pytest.warns(PosekitWarning, match=r"matrix: its third row is 0 0 2; all of it was divided by that"):
+        camera = read_rig(metres(tmp_path, matrix=(2 * np.array(TABLE["matrix"])).tolist()))["left"]
+    assert camera.matrix.tolist() == TABLE["matrix"]
+
+
+def test_freemocaps_habits(tmp_path):
+    # Extra keys, image_size, millimetres that only its metadata tell.
+    table = {key: value for key, value in TABLE.items() if key != "size"} | {
+        "image_size": [1280, 960],
+        "translation": [500, -250, 4000],
+    }
+    table |= {"id": "left", "index": 0, "world_position": [0, 0, 0], "world_orientation": np.eye(3).tolist()}
+    metadata = {"reprojection_error_px": 0.4, "n_observations_used": 9, "board": {"square_length_mm": 58.0}}
+    path = write_toml(tmp_path, table, metadata=metadata)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        camera = read_rig(path)["left"]
+    assert camera.size == (1280, 960)
+    assert camera.translation.tolist() == [0.5, -0.25, 4]
+    older = write_toml(tmp_path, table, metadata={"charuco_square_size": 58.0, "path_to_recorded_videos": "videos"})
+    assert read_rig(older)["left"].translation.tolist() == [0.5, -0.25, 4]
+    with pytest.raises(PosekitError, match="too long to be metres"):  # a board in metres, and so its cameras
+        read_rig(write_toml(tmp_path, table, metadata={"charuco_square_size": 0.058}))
+
+
+def test_fisheyes_are_read_and_written(tmp_path):
+    lens = [-0.02, 0.012, -0.004, 0.0008]
+    rig = read_rig(metres(tmp_path, fisheye=True, distortions=lens))
+    assert rig["left"].fisheye
+    write_aniposelib(tmp_path / "again.toml", rig)
+    table = tomllib.loads((tmp_path / "again.toml").read_text())["cam_0"]
+    assert (table["fisheye"], table["distortions"]) == (True, lens)
+    found = read_rig(tmp_path / "again.toml")
+    assert found["left"].fisheye
+    assert_same(found, rig, 2e-15)
+
+
+def test_a_fisheye_that_sees_its_rim_loses_the_corners(tmp_path):
+    # 90 degrees at pi / 2 focal lengths: a disc of 471 px in a picture of 1280 x 960 whose corners are dark.
+    matrix = [[300.0, 0, 639.5], [0, 300.0, 479.5], [0, 0, 1]]
+    lost = round(100 * (1 - np.pi * (300 * np.pi / 2) ** 2 / (1280 * 960)))
+    with pytest.warns(PosekitWarning, match=rf"undone in {lost} % of its picture, beyond 90 degrees or where"):
+        read_rig(metres(tmp_path, matrix=matrix, fisheye=True, distortions=[0.0] * 4))
+
+
+def test_skew_is_written_with_a_word_about_it(tmp_path):
+    matrix = [[900.0, 2.0, 640.0], [0.0, 910.0, 480.0], [0.0, 0.0, 1.0]]
+    rig = read_rig(metres(tmp_path, matrix=matrix))
+    with pytest.warns(PosekitWarning, match=r"again\.toml: camera 'left' has a skew of 2 px; it is written, but "):
+        write_aniposelib(tmp_path / "again.toml", rig)
+    assert read_rig(tmp_path / "again.toml")["left"].matrix.tolist() == matrix

@@ -10,7 +10,7 @@ from posekit.camera import Camera, CameraBatch, Rig
 from posekit.errors import PosekitError
 from posekit.geometry import triangulation
 from posekit.geometry.triangulation import Triangulation, triangulate_robust
-from posekit.keypoints import PointStatus
+from posekit.point_status import PointStatus
 from scenes import looking_camera, ring_rig
 
 NAN = float("nan")

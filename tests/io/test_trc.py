@@ -7,7 +7,8 @@ import pytest
 
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.trc import marker_name, read_trc, write_trc
-from posekit.keypoints import Keypoints3D, PointStatus
+from posekit.keypoints import Keypoints3D
+from posekit.point_status import PointStatus
 from posekit.skeleton import BODY_25, BODY_25B, with_hands
 
 

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from posekit.camera import Rig
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D
-from posekit.people.association import AssociationSettings, associate_people, take_people
+from posekit.people.association import associate_people, take_people
 from posekit.people.reconstruction import identify_people
+from posekit.people.tracks import AssociationSettings
 from posekit.skeleton import BODY_25B, HAND_21
 from scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
 

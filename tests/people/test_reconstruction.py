@@ -6,8 +6,7 @@ import pytest
 
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError, PosekitWarning
-from posekit.keypoints import Keypoints2D, Keypoints3D, PointStatus
-from posekit.people.association import AssociationSettings
+from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.people.reconstruction import (
     ReconstructionSettings,
     hand_box_sides,
@@ -16,6 +15,8 @@ from posekit.people.reconstruction import (
     reconstruct_people,
     triangulate_people,
 )
+from posekit.people.tracks import AssociationSettings
+from posekit.point_status import PointStatus
 from posekit.skeleton import BODY_25B, HAND_21
 from scenes import PERSON, Scene, observe, ring_rig, shuffle_people, walk
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from posekit.skeleton import BODY_25B
-from posekit.view.colours import LEFT, RIGHT, joint_colours
+from posekit.skeleton import BODY_25B, SKELETONS
+from posekit.view.colours import LEFT, RIGHT, bone_colours, joint_colours
 from posekit.view.mesh import (
     BODY_RADIUS,
     camera_corners,
@@ -78,6 +78,35 @@ def test_sides_have_their_colours():
     colours = joint_colours(BODY_25B)
     assert tuple(colours[BODY_25B.index("left_knee")]) == LEFT
     assert tuple(colours[BODY_25B.index("right_knee")]) == RIGHT
+
+
+def test_joints_that_were_filled_in_are_paler():
+    body = standing_person()[list(PERSON.part("body"))][None]
+    filled = np.zeros((1, 25), bool)
+    wrist = BODY_25B.index("left_wrist")
+    filled[0, wrist] = True
+    sure, unsure = skeleton_mesh(body, BODY_25B), skeleton_mesh(body, BODY_25B, filled=filled)
+    changed = (sure.colours != unsure.colours).any(axis=1)
+    # The ball of the wrist and the one bone that leads there.
+    elbow = body[0, BODY_25B.index("left_elbow")]
+    away = np.linalg.norm(np.cross(sure.vertices[changed] - elbow, body[0, wrist] - elbow), axis=1)
+    assert (away / np.linalg.norm(body[0, wrist] - elbow)).max() < 2 * BODY_RADIUS
+    assert changed.sum() == len(spheres(np.zeros((1, 3)), np.ones(1), GREY).vertices) + 32
+    assert (unsure.colours[changed].astype(int) > sure.colours[changed]).all()
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_every_skeleton_is_coloured_by_side(name):
+    skeleton = SKELETONS[name]
+    colours, bones = joint_colours(skeleton), bone_colours(skeleton)
+    assert len(colours) == skeleton.joint_count
+    assert len(bones) == len(skeleton.bones)
+    for left, right in skeleton.left_right:
+        assert colours[left][2] > colours[left][0]  # blue
+        assert colours[right][0] > colours[right][2]  # orange
+    rng = np.random.default_rng(0)
+    mesh = skeleton_mesh(rng.normal(size=(1, skeleton.joint_count, 3)), skeleton)
+    assert np.isfinite(mesh.vertices).all()
 
 
 def test_a_cameras_pyramid_is_what_it_sees():

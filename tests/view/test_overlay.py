@@ -7,7 +7,8 @@ import pytest
 
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.video import write_video
-from posekit.keypoints import Keypoints3D, PointStatus
+from posekit.keypoints import Keypoints3D
+from posekit.point_status import PointStatus
 from posekit.skeleton import HAND_21
 from posekit.view.colours import FINGERS, LEFT, LEFT_HAND, RIGHT
 from posekit.view.contact_sheet import contact_sheet
@@ -63,6 +64,18 @@ def test_joints_and_bones_are_where_they_are_in_the_colours_of_their_sides():
     assert near(LEFT, image[100, 40])  # the bone's middle
     assert near(RIGHT, image[100, 160])
     assert near((GREY,) * 3, image[100, 100])  # nothing leads to a joint that is missing
+
+
+def test_joints_that_were_filled_in_are_paler():
+    image = np.full((200, 200, 3), GREY, np.uint8)
+    xy = np.full((PERSON.joint_count, 2), np.nan)
+    xy[PERSON.index("left_elbow")], xy[PERSON.index("right_knee")] = (40, 50), (160, 100)
+    filled = np.zeros(PERSON.joint_count, bool)
+    filled[PERSON.index("left_elbow")] = True
+    draw_skeleton(image, xy, PERSON, thickness=6, filled=filled)
+    assert near(RIGHT, image[100, 160])
+    assert (image[50, 40].astype(int) > np.array(LEFT) + 40).all()
+    assert image[50, 40, 2] > image[50, 40, 0]  # still blue
 
 
 def test_joints_without_confidence_or_far_outside_are_left_out():

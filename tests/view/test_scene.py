@@ -5,7 +5,8 @@ import pytest
 
 from posekit.camera import Rig
 from posekit.errors import PosekitError
-from posekit.keypoints import Keypoints3D, PointStatus
+from posekit.keypoints import Keypoints3D
+from posekit.point_status import PointStatus
 from posekit.view.mesh import camera_corners
 from posekit.view.scene import Scene, show_window
 from scenes import PERSON, looking_camera, ring_rig, standing_person, walk

@@ -1,0 +1,130 @@
+"""The peer of a benchmark: another library in an environment of its own, which runs when it is told to."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posekit.errors import PosekitError
+
+if TYPE_CHECKING:
+    from posekit.apps.bench_triangulation import Scene
+
+#: Runs in the peer's interpreter, which knows nothing of posekit.
+SCRIPT = Path(__file__).with_name("bench_peer.py")
+
+
+class Peer:
+    """A process that triangulates the scene once for every `run`, and sleeps in between. Use it in a ``with`` block.
+
+    Raises PosekitError, with what the process last said, where it does not start or ends before it should.
+    """
+
+    def __init__(self, python: Path, scene: "Scene", threads: int, threshold_px: float) -> None:
+        self._python = python
+        self._scene = scene
+        self._threads = threads
+        self._threshold_px = threshold_px
+        self.name = ""
+
+    def __enter__(self) -> "Peer":
+        self._folder = tempfile.TemporaryDirectory()
+        self._errors = (Path(self._folder.name) / "errors.txt").open("w+b")
+        try:
+            self._write_input(Path(self._folder.name) / "input.npz")
+            self._process = self._start()
+            # Written once the other library is imported and has triangulated the scene once, which does not count.
+            self.name = self._answer("ready")
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _write_input(self, path: Path) -> None:
+        cameras = self._scene.rig.cameras
+        np.savez(
+            path,
+            matrix=np.stack([camera.matrix for camera in cameras]),
+            # The peer takes five coefficients: the rest of the eight are of a model that the scene's lenses do not have.
+            distortion=np.stack([camera.distortion[:5] for camera in cameras]),
+            rotation=np.stack([camera.rotation for camera in cameras]),
+            translation=np.stack([camera.translation for camera in cameras]),
+            size=np.array([camera.size for camera in cameras]),
+            keypoints_px=self._scene.keypoints_px.swapaxes(0, 1),
+            threshold_px=self._threshold_px,
+            threads=self._threads,
+        )
+
+    def _start(self) -> "subprocess.Popen[str]":
+        import os
+
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        # Its threads must not spin while posekit is timed.
+        environment |= {"OMP_NUM_THREADS": str(self._threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        try:
+            return subprocess.Popen(  # noqa: S603  # the interpreter that the person named
+                [self._python, SCRIPT, self._folder.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise PosekitError(f"--peer: {self._python} cannot be run: {error.strerror}") from None
+
+    def run(self) -> float:
+        """Triangulate once and return the seconds that it took."""
+        return float(self._ask("run"))
+
+    def points_world(self) -> NDArray[np.float64]:
+        """Return the points of the last run, (N, 3) metres."""
+        self._ask("save")
+        with np.load(Path(self._folder.name) / "output.npz", allow_pickle=False) as file:
+            found: NDArray[np.float64] = file["points_world"]
+        if found.shape != self._scene.points_world.shape:
+            raise PosekitError(f"--peer: {self.name} gave points of shape {found.shape}")
+        return found
+
+    def _ask(self, what: str) -> str:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(what + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+        return self._answer(what)
+
+    def _answer(self, to: str) -> str:
+        assert self._process.stdout is not None
+        word, _, answer = self._process.stdout.readline().strip().partition(" ")
+        if word != to:
+            raise self._ended()
+        return answer
+
+    def _ended(self) -> PosekitError:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return PosekitError(f"--peer: {self._python}: {lines[-1] if lines else 'ended without a word'}")
+
+    def _close(self) -> None:
+        process = getattr(self, "_process", None)
+        if process is not None:
+            process.stdin.close()  # which ends it
+            process.stdout.close()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._errors.close()
+        self._folder.cleanup()

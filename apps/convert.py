@@ -1,0 +1,135 @@
+"""``posekit convert``: camera files into each other, and other tools' 2D keypoints to posekit's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from posekit.calibration.formats import Unsaid
+    from posekit.camera import Rig
+
+CameraFormat = Literal[
+    "aniposelib",
+    "caliscope",
+    "colmap",
+    "easymocap",
+    "handpose3d",
+    "opencv",
+    "openpose",
+    "panoptic",
+    "qualisys",
+]
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Convert camera files into each other, and 2D keypoints of other tools to keypoints2d.h5."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Cameras: .toml (aniposelib, Pose2Sim, FreeMoCap, Caliscope), .qca.txt (Qualisys), .json (Panoptic), .yml (OpenCV), or
+    the folder of EasyMocap, OpenPose, OpenCV or COLMAP. Or 2D keypoints: what `posekit triangulate` reads."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """Cameras: .toml (aniposelib), .json (Panoptic), .yml (OpenCV), or a folder (EasyMocap). 2D keypoints: .h5."""
+    format: Annotated[CameraFormat | None, tyro.conf.arg(name="from")] = None
+    """Read the cameras as this format, whatever their name and content suggest."""
+    units: Literal["m", "cm", "mm"] | None = None
+    """Unit of the cameras' positions, where the file does not say it."""
+    size: tuple[int, int] | None = None
+    """Width and height of the cameras' pictures in pixels, where the file does not say them."""
+    skeleton: str | None = None
+    """Order of the joints of 2D keypoints that do not say it themselves."""
+    fps: float | None = None
+    """Frames per second of 2D keypoints that do not say it themselves."""
+
+
+def main(config: ConvertConfig) -> None:
+    """Run the command."""
+    from rich.console import Console
+
+    from posekit.calibration.formats import Unsaid, find_format
+    from posekit.errors import PosekitError
+
+    if not config.source.exists():
+        raise PosekitError(f"{config.source}: no such file or folder (cameras or 2D keypoints were expected)")
+    _check_output(config)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    if config.format or find_format(config.source):
+        for name, value in (("--skeleton", config.skeleton), ("--fps", config.fps)):
+            if value is not None:
+                raise PosekitError(f"{name}: is for 2D keypoints; {config.source} holds cameras")
+        rig = _convert_cameras(config, Unsaid(config.units, config.size))
+        for line in _lines(rig):
+            console.print(line)
+        return
+    for name, cameras_only in (("--units", config.units), ("--size", config.size)):
+        if cameras_only is not None:
+            raise PosekitError(f"{name}: is for cameras; {config.source} is no camera file of a known name or content")
+    console.print(_convert_keypoints(config))
+
+
+def _check_output(config: ConvertConfig) -> None:
+    """Say before anything is read that the result has no place, or that it would be written over what is read."""
+    from posekit.calibration.formats.easymocap import FILES
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_folder
+
+    out, source = config.out.resolve(), config.source.resolve()
+    written = {out}
+    if out.is_dir() or not out.suffix or out.name in FILES:
+        folder = out.parent if out.name in FILES else out
+        written |= {folder / name for name in FILES}
+        require_folder(config.out.parent if folder == out else config.out.parent.parent, "the folder to write into")
+    else:
+        require_folder(config.out.parent, "the folder to write into")
+    # Some cameras are two files that are found by either, in one folder with it.
+    read = set(source.iterdir()) if source.is_dir() else {source}
+    partners = ("intri.yml", "extri.yml", "intrinsics.yml", "extrinsics.yml")
+    if source.name in partners:
+        read |= {source.with_name(name) for name in partners}
+    if out == source or written & {path for path in read if path.is_file()}:
+        raise PosekitError(f"{config.out}: would be written over what is read; the result needs a name of its own")
+
+
+def _convert_cameras(config: ConvertConfig, unsaid: "Unsaid") -> "Rig":
+    from posekit.apps.provenance import write_record
+    from posekit.calibration.formats import read_rig, write_rig
+
+    rig = read_rig(config.source, config.format, unsaid)
+    write_rig(config.out, rig)
+    write_record(config.out, "convert", config, [config.source])
+    return rig
+
+
+def _lines(rig: "Rig") -> list[str]:
+    """Return a line per camera: enough to see that units, sizes and axes are what they should be."""
+    import numpy as np
+
+    width = max(len(name) for name in rig.names)
+    return [
+        f"{camera.name:{width}}  {camera.size[0]} x {camera.size[1]} px  focal {camera.matrix[0, 0]:.1f} px  "
+        f"{float(np.linalg.norm(camera.translation)):.2f} m from the origin{'  fisheye' if camera.fisheye else ''}"
+        for camera in rig.cameras
+    ]
+
+
+def _convert_keypoints(config: ConvertConfig) -> str:
+    from posekit.apps.provenance import write_record
+    from posekit.errors import PosekitError
+    from posekit.io.keypoint_files import open_keypoints
+
+    if config.fps is not None and not 0 < config.fps < float("inf"):
+        raise PosekitError(f"--fps: {config.fps:g} is not a positive number")
+    if config.out.suffix.lower() not in (".h5", ".hdf5"):
+        raise PosekitError(
+            f"{config.source}: holds no cameras of a known format, and 2D keypoints are written as .h5, not as "
+            f"'{config.out.suffix}'"
+        )
+    source = open_keypoints(config.source, config.skeleton, config.fps)
+    keypoints = source.read(0, len(source.frames))
+    keypoints.save(config.out)
+    write_record(config.out, "convert", config, [config.source])
+    F, C, P, J = keypoints.confidence.shape
+    rate = "" if keypoints.fps is None else f" at {keypoints.fps:g} per second"
+    return f"{config.out}: {F} frames{rate}, {C} cameras ({', '.join(keypoints.cameras)}), up to {P} people, {J} joints"

@@ -1,0 +1,82 @@
+"""``posekit evaluate``: how good people in 3D are, against a reference, against the pictures, and by themselves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure people in 3D: against others in 3D, against the cameras' 2D keypoints, and by their bones; or 2D against 2D."""
+
+    result: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULT")]
+    """What is measured: keypoints3d.h5, or a TRC or C3D file of any writer; or keypoints2d.h5."""
+    reference: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[REFERENCE ...]")] = ()
+    """What it is held against: of the same kinds, several files are several people; for keypoints2d.h5 any 2D keypoints."""
+    rig: Path | None = None
+    """The cameras, for --keypoints."""
+    keypoints: Path | None = None
+    """2D keypoints of the cameras, as `posekit triangulate` takes them: reprojection errors are measured against them."""
+    skeleton: str | None = None
+    """Order of the body's joints in OpenPose JSON, and the bones of a TRC or C3D file."""
+    joints: tuple[str, ...] = ()
+    """Joints that the figures count; the body's without eyes and ears if not given."""
+    frame_offset: int | None = None
+    """What to add to the row numbers of TRC and C3D files to have the frames of the rest; found if not given."""
+    match_distance: float = 0.25
+    """Metres, mean over the joints, within which a person of a reference counts as found in a frame."""
+    held_out: bool = False
+    """Also leave out each camera in turn, triangulate the keypoints from the others, and measure in it."""
+    up: Literal["z", "y", "x", "-z", "-y", "-x"] | None = None
+    """Axis that points up in TRC and C3D files; y in TRC and what it says in C3D, if not given."""
+    world_up: Literal["z", "y", "x", "-z", "-y", "-x"] = "z"
+    """Axis that points up in the cameras' world."""
+    json: Path | None = None
+    """Write the figures here, too."""
+
+
+def main(config: EvaluateConfig) -> None:
+    """Run the command."""
+    from rich.console import Console
+
+    from posekit.apps.evaluate_figures import measure
+    from posekit.apps.evaluate_inputs import read_inputs
+    from posekit.apps.evaluate_keypoints import holds_keypoints2d, measure_keypoints, print_keypoint_figures
+    from posekit.apps.evaluate_tables import print_figures
+    from posekit.io.files import write_json
+
+    _check(config)
+    two_dimensional = holds_keypoints2d(config.result)
+    if two_dimensional:
+        figures = measure_keypoints(config)
+    else:
+        figures = measure(read_inputs(config), config.match_distance, with_held_out=config.held_out)
+    if config.json:
+        write_json(config.json, figures)
+    show = print_keypoint_figures if two_dimensional else print_figures
+    show(Console(markup=False, highlight=False), figures)
+
+
+def _check(config: EvaluateConfig) -> None:
+    """Say before the work, not after it, what cannot be."""
+    import math
+
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_folder
+
+    if (config.rig is None) != (config.keypoints is None):
+        given, lacking = ("--keypoints", "--rig") if config.rig is None else ("--rig", "--keypoints")
+        raise PosekitError(f"{given}: is of use with {lacking} only, which is missing")
+    if config.held_out and config.keypoints is None:
+        raise PosekitError("--held-out: needs the cameras' detections, --rig and --keypoints")
+    if not 0 < config.match_distance < math.inf:
+        raise PosekitError(f"--match-distance: {config.match_distance:g} is not a positive number")
+    if config.json is not None:
+        require_folder(config.json.parent, "the folder to write into")
+        if config.json.is_dir():
+            raise PosekitError(f"{config.json}: cannot be written: it is a folder, a file was expected")
+        inputs = [path for path in (config.result, *config.reference, config.rig, config.keypoints) if path]
+        if config.json.resolve() in [path.resolve() for path in inputs]:
+            raise PosekitError(f"{config.json}: would be written over; the figures need a name of their own")
