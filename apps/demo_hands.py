@@ -72,7 +72,7 @@ def _measure(place: Path, truth: "CaptureTruth", rig: "Rig", settings: "Bootstra
     from posekit.bootstrap.rounds import split_frames
     from posekit.keypoints import Keypoints2D, Keypoints3D
     from posekit.metrics import keypoint_errors, mpjpe, pck
-    from posekit.people.reconstruction import hand_box_sides
+    from posekit.people.hands import hand_box_sides
 
     detections, people = Keypoints2D.load(place / "keypoints2d.h5"), Keypoints3D.load(place / "keypoints3d.h5")
     hand = people.skeleton.part("right_hand")
@@ -119,7 +119,8 @@ def _mean_hand_pck(start: "BootstrapInput", crops_file: Path, truth: "CaptureTru
     from posekit.bootstrap.labels import load_crops
     from posekit.detection.hand_box import image_from_crop, transform_points
     from posekit.metrics import keypoint_errors, pck
-    from posekit.people.reconstruction import hand_box_sides, reconstruct_people
+    from posekit.people.hands import hand_box_sides
+    from posekit.people.reconstruction import reconstruct_people
 
     crops = load_crops(crops_file)
     large = crops.images.shape[1]

@@ -11,7 +11,8 @@ from posekit.bootstrap.hand_views import hands_of
 from posekit.bootstrap.occlusion import hidden_by_anyone
 from posekit.camera import CameraBatch, Rig
 from posekit.geometry.triangulation import triangulate_robust
-from posekit.people.reconstruction import HAND_AGREEMENT, Reconstruction, hand_box_sides, hand_thresholds
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides, hand_thresholds
+from posekit.people.reconstruction import Reconstruction
 from posekit.skeleton import HAND_FINGERS
 
 #: A reference of fewer joints says too little about a whole crop.

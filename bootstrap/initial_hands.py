@@ -10,7 +10,7 @@ from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands
 from posekit.detection.confidence import fit_confidence
 from posekit.detection.hand_detector import HandDetector
 from posekit.metrics import keypoint_errors
-from posekit.people.reconstruction import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
 from posekit.training.samples import LabelledCrops
 
 #: A joint that another finger hides still has its place; it counts less, for nobody can see it.

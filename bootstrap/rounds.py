@@ -31,10 +31,10 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.files import write_json
 from posekit.keypoints import Keypoints2D
+from posekit.people.hands import hand_thresholds
 from posekit.people.reconstruction import (
     Reconstruction,
     ReconstructionSettings,
-    hand_thresholds,
     identify_people,
     triangulate_people,
 )

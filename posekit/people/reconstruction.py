@@ -22,16 +22,11 @@ from posekit.people.agreement import (
     with_noise_of,
 )
 from posekit.people.association import Associator, take_people
+from posekit.people.hands import hand_thresholds, reject_impossible_hands
 from posekit.people.swaps import mend_swaps
 from posekit.people.tracks import AssociationSettings
 from posekit.point_status import PointStatus
-from posekit.skeleton import HAND_FINGERS
-
-#: A hand's keypoints agree within this share of B, the longer side of the tight box around the hand's keypoints.
-HAND_AGREEMENT = 0.2
-
-#: A hand whose wrist lies further than this (metres) from the body's wrist is somebody else's, or the other hand.
-MAX_WRIST_GAP = 0.2
+from posekit.skeleton import HAND_FINGERS, Skeleton
 
 #: Frames in memory at once: with 8 cameras, 4 slots and 67 joints 0.2 GB, arrays of the work included.
 PIECE_FRAMES = 1024
@@ -180,7 +175,7 @@ class PeopleInCapture:
             self._tell("who is who", piece.stop)
         if not anything:
             raise PosekitError(f"{source}: has no detection in any frame of any camera")
-        _check_scale(associator.usual_span(), self.rig)
+        _check_scale(associator.usual_span(), self._keypoints.skeleton, self.rig)
         slots = associator.slots()
         if slots.shape[2]:
             return slots
@@ -242,7 +237,7 @@ def triangulate_people(
     for side, hand in _hands(detections):
         for groups, found in _triangulate_hand(detections, hand, cameras, agreement, growth, settings):
             _put(result, found, groups)
-        _reject_stray_hand(result, detections, side, hand)
+        reject_impossible_hands(result, detections.skeleton, side)
     people = Keypoints3D(
         **result,
         cameras=detections.cameras,
@@ -287,37 +282,6 @@ def _triangulate_hand(
         yield groups, triangulate_joints(detections, groups, cameras, limit, views, noise)
 
 
-def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float) -> NDArray[np.float64]:
-    """Within how many pixels a hand's keypoints agree: 0.2 B, or what the rig can do, whichever is larger.
-
-    hand_xy: (F, C, P, 21, 2). Returns (F, P, C). B is that of the joints that lie together, and the median over 31 frames
-    around: a single detection may be a small heap, and a stray joint must not widen the threshold that is to reject it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN hands stay NaN
-        middle = np.nanmedian(hand_xy, axis=-2, keepdims=True)
-        distance = np.linalg.norm(hand_xy - middle, axis=-1, keepdims=True)
-        # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
-        together = distance <= 5 * np.nanmedian(distance, axis=-2, keepdims=True)
-    box = hand_box_sides(np.where(together, hand_xy, np.nan))  # (F, C, P)
-    padded = np.pad(box, ((15, 15), (0, 0), (0, 0)), constant_values=np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN windows stay NaN
-        smooth = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, 31, axis=0), axis=-1)
-    threshold: NDArray[np.float64] = np.fmax(HAND_AGREEMENT * smooth, rig_residual_px).transpose(0, 2, 1)
-    return threshold
-
-
-def hand_box_sides(hand_xy: NDArray[np.floating]) -> NDArray[np.float64]:
-    """B: longer side (px) of the tight box around a hand's keypoints (..., 21, 2); NaN where fewer than two are there."""
-    finite = np.isfinite(hand_xy).all(axis=-1, keepdims=True)
-    low = np.where(finite, hand_xy, np.inf).min(axis=-2)
-    high = np.where(finite, hand_xy, -np.inf).max(axis=-2)
-    with np.errstate(invalid="ignore"):
-        side = (high - low).max(axis=-1)
-    return np.where(finite.sum(axis=(-1, -2)) >= 2, side, np.nan)
-
-
 def _empty(detections: Keypoints2D) -> dict[str, NDArray]:
     F, C, P, J = detections.confidence.shape
     return {
@@ -343,38 +307,22 @@ def _put(result: dict[str, NDArray], found: Triangulation, groups: NDArray[np.in
         result[name][:, :, groups] = values.reshape(F, P, *groups.shape, *values.shape[2:]).numpy()
 
 
-def _reject_stray_hand(result: dict[str, NDArray], detections: Keypoints2D, side: str, hand: NDArray[np.int64]) -> None:
-    """Drop hands that are not at the person's wrist."""
-    wrist_name = side.replace("_hand", "_wrist")
-    if wrist_name not in detections.skeleton:
+def _check_scale(span: float, skeleton: Skeleton, rig: Rig) -> None:
+    """A rig in millimetres that was read as metres makes people a thousand times too tall; say so.
+
+    span: of whom the skeleton describes, metres; NaN where there is none.
+    """
+    hands_alone = set(skeleton.parts) == {"hand"}
+    who, large, usual = ("hands come", 2.0, 0.4) if hands_alone else ("people come", 20.0, 4.0)
+    if not np.isfinite(span):
         return
-    body_wrist = result["xyz"][:, :, detections.skeleton.index(wrist_name)]
-    own_wrist = result["xyz"][:, :, hand[0]]
-    with np.errstate(invalid="ignore"):
-        far = np.linalg.norm(own_wrist - body_wrist, axis=-1) > MAX_WRIST_GAP
-        rest = result["xyz"][:, :, hand[1:]]
-        # Joint by joint as well, for the hand's own wrist may be missing: a fingertip is 0.2 m from the wrist at most.
-        far_joint = np.linalg.norm(rest - body_wrist[:, :, None], axis=-1) > MAX_WRIST_GAP + 0.2
-    stray = np.concatenate((far[..., None], far_joint | far[..., None]), axis=-1)
-    status = result["status"][:, :, hand]
-    stray &= status == PointStatus.OK
-    for name, value in (("xyz", np.nan), ("covariance", np.nan), ("inliers", False), ("reprojection_px", np.nan)):
-        values = result[name][:, :, hand]
-        values[stray] = value
-        result[name][:, :, hand] = values
-    result["status"][:, :, hand] = np.where(stray, PointStatus.IMPLAUSIBLE, status)
-
-
-def _check_scale(span: float, rig: Rig) -> None:
-    """A rig in millimetres that was read as metres makes people a thousand times too tall; say so."""
-    if np.isfinite(span) and not 0.05 < span < 20:
+    if not large / 400 < span < large:
         raise PosekitError(
-            f"{rig.source}: people come out {span:.3g} m across; the rig's units are not metres (is it in millimetres?)"
+            f"{rig.source}: {who} out {span:.3g} m across: the rig's units are not metres "
+            "(are they millimetres, or squares of a board?)"
         )
-    if np.isfinite(span) and span > 4:
-        warnings.warn(
-            PosekitWarning(f"{rig.source}: people come out {span:.2g} m across; check its units"), stacklevel=4
-        )
+    if span > usual:
+        warnings.warn(PosekitWarning(f"{rig.source}: {who} out {span:.2g} m across; check its units"), stacklevel=4)
 
 
 def _check_pictures(keypoints: Keypoints2D, rig: Rig) -> None:
