@@ -41,14 +41,14 @@ def main(config: AnglesConfig) -> None:
     import numpy as np
     from rich.console import Console
 
+    from posekit.apps.checks import load_people
     from posekit.apps.provenance import write_record
     from posekit.errors import PosekitError
     from posekit.io.files import write_json
-    from posekit.keypoints import Keypoints3D
     from posekit.motion.angles import joint_angles
 
     _check(config)
-    people = Keypoints3D.load(config.keypoints)
+    people = load_people(config.keypoints)
     fps = config.fps or people.fps
     if fps is None:
         raise PosekitError(f"{config.keypoints}: names no frame rate, which the times need; give it with --fps")
@@ -72,26 +72,20 @@ def main(config: AnglesConfig) -> None:
 
 def _check(config: AnglesConfig) -> None:
     """Say before the work, not after it, that a number cannot be or that the result could not be written."""
-    import math
-
+    from posekit.apps.checks import require_places, require_positive
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
 
-    for path in (config.out, config.json):
-        if path is not None:
-            require_folder(path.parent, "the folder to write into")
-            if path.is_dir():
-                raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
     if config.out.suffix.lower() != ".csv":
         raise PosekitError(f"{config.out}: the result is a table, a name ending in .csv was expected")
-    if config.fps is not None and not 0 < config.fps < math.inf:
-        raise PosekitError(f"--fps: {config.fps:g} is not a positive number")
+    require_places((config.out, config.json), (config.keypoints,))
+    require_positive("--fps", config.fps)
 
 
 def _files(config: AnglesConfig, people: "Keypoints3D") -> dict[int, Path]:
     """Return person -> file; people of whom there is not one point get none, unless asked for."""
     import numpy as np
 
+    from posekit.apps.checks import require_places
     from posekit.apps.provenance import record_path
     from posekit.errors import PosekitError
 
@@ -102,17 +96,11 @@ def _files(config: AnglesConfig, people: "Keypoints3D") -> dict[int, Path]:
         files = {config.person: config.out}
     else:
         present = [person for person in range(count) if np.isfinite(people.xyz[:, person]).any()]
-        if not present:
-            raise PosekitError(f"{config.keypoints}: holds not one 3D point")
         files = {person: config.out.with_name(f"{config.out.stem}_p{person}.csv") for person in present}
         if len(present) == 1:
             files = {present[0]: config.out}
-    taken = {config.keypoints.resolve()}
-    for path in [*files.values(), *(record_path(path) for path in files.values()), config.json]:
-        if path is not None:
-            if path.resolve() in taken:
-                raise PosekitError(f"{path}: would be written over; every output needs a name of its own")
-            taken.add(path.resolve())
+    records = (record_path(path) for path in files.values())
+    require_places((*files.values(), *records, config.json), (config.keypoints,))
     return files
 
 

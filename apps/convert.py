@@ -115,21 +115,26 @@ def _lines(rig: "Rig") -> list[str]:
 
 
 def _convert_keypoints(config: ConvertConfig) -> str:
+    from contextlib import nullcontext
+    from functools import partial
+
+    from posekit.apps.checks import require_positive
+    from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
     from posekit.errors import PosekitError
+    from posekit.io.keypoint_copies import copy_keypoints2d
     from posekit.io.keypoint_files import open_keypoints
 
-    if config.fps is not None and not 0 < config.fps < float("inf"):
-        raise PosekitError(f"--fps: {config.fps:g} is not a positive number")
+    require_positive("--fps", config.fps)
     if config.out.suffix.lower() not in (".h5", ".hdf5"):
         raise PosekitError(
             f"{config.source}: holds no cameras of a known format, and 2D keypoints are written as .h5, not as "
             f"'{config.out.suffix}'"
         )
     source = open_keypoints(config.source, config.skeleton, config.fps)
-    keypoints = source.read(0, len(source.frames))
-    keypoints.save(config.out)
+    F, C, J = len(source.frames), len(source.cameras), source.skeleton.joint_count
+    with progress_bars() if F > 500 else nullcontext() as show:
+        P = copy_keypoints2d(source, config.out, partial(show, "frames") if show else None)
     write_record(config.out, "convert", config, [config.source])
-    F, C, P, J = keypoints.confidence.shape
-    rate = "" if keypoints.fps is None else f" at {keypoints.fps:g} per second"
-    return f"{config.out}: {F} frames{rate}, {C} cameras ({', '.join(keypoints.cameras)}), up to {P} people, {J} joints"
+    rate = "" if source.fps is None else f" at {source.fps:g} per second"
+    return f"{config.out}: {F} frames{rate}, {C} cameras ({', '.join(source.cameras)}), up to {P} people, {J} joints"

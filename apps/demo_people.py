@@ -141,9 +141,7 @@ def count_swaps(scene: "SyntheticPeople", found: "Reconstruction", matched: dict
     import numpy as np
 
     counts = {"swapped": 0, "mended": 0, "wrongly_exchanged": 0}
-    mirror = np.arange(found.people.skeleton.joint_count)
-    for left, right in found.people.skeleton.left_right:
-        mirror[left], mirror[right] = right, left
+    mirror = found.people.skeleton.mirror
     for true, p in matched.items():
         slot = scene.slots[..., true]
         frames, cameras = np.nonzero(slot >= 0)

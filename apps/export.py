@@ -65,25 +65,22 @@ def main(config: ExportConfig) -> None:
 
     from rich.console import Console
 
-    from posekit.apps.provenance import write_record
-    from posekit.apps.view import require_hdf5
+    from posekit.apps.checks import load_people, require_places
+    from posekit.apps.provenance import record_path, write_record
     from posekit.errors import PosekitError
     from posekit.io.files import write_json
-    from posekit.keypoints import Keypoints3D
 
     _check(config)
-    require_hdf5(config.keypoints)
-    keypoints = _select(config, Keypoints3D.load(config.keypoints))
+    keypoints = _select(config, load_people(config.keypoints))
     if keypoints.fps is None and _format(config).needs_rate:
         name = config.out.suffix[1:].upper()
         raise PosekitError(f"{config.keypoints}: names no frame rate, which {name} needs; give it with --fps")
     files = _files(config, keypoints)
+    if config.out.suffix.lower() != ".json":  # that makes a folder, which replaces none but its own kind
+        require_places((*files, record_path(config.out), config.json), (config.keypoints,))
     figures = _write_all(config, files, keypoints)
     fits = {str(path): asdict(fit) for path, fit in figures.items()}
-    # Under the file's whole name: people.run.json is the record of people.h5.
-    write_record(
-        _record_of(config.out), "export", config, [config.keypoints], files=[str(path) for path in files], fit=fits
-    )
+    write_record(config.out, "export", config, [config.keypoints], files=[str(path) for path in files], fit=fits)
     if config.json:
         write_json(config.json, {"files": fits})
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -103,23 +100,16 @@ def _format(config: ExportConfig) -> _Format:
     return FORMATS[config.out.suffix.lower()]
 
 
-def _record_of(out: Path) -> Path:
-    return out.with_name(out.name + out.suffix)
-
-
 def _check(config: ExportConfig) -> None:
     """Say before the work what could not be done."""
-    import math
-
-    from posekit.apps.provenance import record_path
+    from posekit.apps.checks import require_places, require_positive
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
 
     if config.out.suffix.lower() not in FORMATS:
         known = ", ".join(f"{suffix} ({kind.readers})" for suffix, kind in FORMATS.items())
         raise PosekitError(f"{config.out}: '{config.out.suffix}' is no format that can be written; known are: {known}")
     kind = _format(config)
-    require_folder(config.out.parent, "the folder to write into")
+    require_places((config.out, config.json), (config.keypoints,))
     for option, value, known_of in (("--up", config.up, kind.up), ("--unit", config.unit, kind.unit)):
         if value is not None and known_of is None:
             raise PosekitError(f"{option} {value}: {config.out.suffix} files have the world's own axes and metres")
@@ -127,15 +117,9 @@ def _check(config: ExportConfig) -> None:
         raise PosekitError(
             f"--world-up {config.world_up}: {config.out.suffix} files have the world's own axes and metres"
         )
-    if config.fps is not None and not 0 < config.fps < math.inf:
-        raise PosekitError(f"--fps: {config.fps:g} is not a positive number")
-    if config.json:
-        require_folder(config.json.parent, "the folder to write into")
-        if config.out.suffix.lower() != ".bvh":
-            raise PosekitError(f"--json {config.json}: only a .bvh file's fit has figures")
-        taken = (config.out, config.keypoints, record_path(_record_of(config.out)))
-        if config.json.resolve() in {path.resolve() for path in taken}:
-            raise PosekitError(f"{config.json}: would be written over; every output needs a name of its own")
+    require_positive("--fps", config.fps)
+    if config.json and config.out.suffix.lower() != ".bvh":
+        raise PosekitError(f"--json {config.json}: only a .bvh file's fit has figures")
 
 
 def _select(config: ExportConfig, keypoints: "Keypoints3D") -> "Keypoints3D":
@@ -146,7 +130,7 @@ def _select(config: ExportConfig, keypoints: "Keypoints3D") -> "Keypoints3D":
 
     if config.fps is not None:
         keypoints = replace(keypoints, fps=config.fps)
-    if config.span is None or not len(keypoints.frames):
+    if config.span is None:
         return keypoints
     first, last = config.span
     frames = keypoints.frames
@@ -181,10 +165,9 @@ def _files(config: ExportConfig, keypoints: "Keypoints3D") -> dict[Path, tuple[i
 
 def _write_all(config: ExportConfig, files: dict[Path, tuple[int, ...]], keypoints: "Keypoints3D") -> dict[Path, Any]:
     """Write all the files; where one of them cannot be made of the keypoints, none. Returns the fits' figures."""
-    import shutil
     import tempfile
 
-    from posekit.io.files import write_whole
+    from posekit.errors import PosekitError
     from posekit.io.openpose_json_3d import write_openpose_3d
 
     if config.out.suffix.lower() == ".json":
@@ -192,16 +175,18 @@ def _write_all(config: ExportConfig, files: dict[Path, tuple[int, ...]], keypoin
             write_openpose_3d(path, keypoints, people)
         return {}
     figures = {}
-    with tempfile.TemporaryDirectory() as folder:
-        made = {}
-        for path, people in files.items():
-            made[path] = Path(folder) / path.name
-            fit = _write(config, made[path], keypoints, people)
-            if fit is not None:
-                figures[path] = fit
-        for path, draft in made.items():
-            with write_whole(path) as temporary:
-                shutil.copyfile(draft, temporary)
+    # Beside the files, under their own names, which TRC has in its header; from there they only need to be renamed.
+    with tempfile.TemporaryDirectory(prefix=f".{config.out.stem}.", dir=config.out.parent) as folder:
+        drafts = {path: Path(folder) / path.name for path in files}
+        try:
+            for path, draft in drafts.items():
+                fit = _write(config, draft, keypoints, files[path])
+                if fit is not None:
+                    figures[path] = fit
+        except PosekitError as error:
+            raise PosekitError(str(error).replace(folder, str(config.out.parent))) from None
+        for path, draft in drafts.items():
+            draft.replace(path)
     return figures
 
 

@@ -54,16 +54,16 @@ def main(config: FilterConfig) -> None:
 
     from rich.console import Console
 
+    from posekit.apps.checks import load_people
     from posekit.apps.provenance import write_record
     from posekit.errors import PosekitError
     from posekit.io.files import write_json
-    from posekit.keypoints import Keypoints3D
     from posekit.motion.filters import filter_people
     from posekit.motion.gaps import GapSettings, fill_people
 
     _check(config)
     settings, gaps = _settings(config), GapSettings(config.fill_gaps, config.interpolation)
-    people = Keypoints3D.load(config.keypoints)
+    people = load_people(config.keypoints)
     fps = config.fps or people.fps
     if fps is None:
         raise PosekitError(f"{config.keypoints}: names no frame rate, which a filter needs; give it with --fps")
@@ -88,25 +88,14 @@ def _check(config: FilterConfig) -> None:
     """Say before the work, not after it, that a number cannot be or that the result could not be written."""
     import math
 
+    from posekit.apps.checks import require_places, require_positive
     from posekit.apps.provenance import record_path
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
 
-    for path in (config.out, config.json):
-        if path is not None:
-            require_folder(path.parent, "the folder to write into")
-            if path.is_dir():
-                raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
     if config.out.suffix.lower() not in (".h5", ".hdf5"):
         raise PosekitError(f"{config.out}: the result is an HDF5 file, a name ending in .h5 was expected")
-    taken = [config.keypoints.resolve()]
-    for path in (config.out, record_path(config.out), config.json):
-        if path is not None:
-            if path.resolve() in taken:
-                raise PosekitError(f"{path}: would be written over; every output needs a name of its own")
-            taken.append(path.resolve())
-    if config.fps is not None and not 0 < config.fps < math.inf:
-        raise PosekitError(f"--fps: {config.fps:g} is not a positive number")
+    require_places((config.out, record_path(config.out), config.json), (config.keypoints,))
+    require_positive("--fps", config.fps)
     if not 0 <= config.fill_gaps < math.inf:
         raise PosekitError(f"--fill-gaps: {config.fill_gaps:g} is no length of time in seconds")
     if config.filter == "none" and not config.fill_gaps:
@@ -173,11 +162,16 @@ def _change(
     if result is None:
         return {"points_filtered": 0, "change_rms_m": None}
     seen = result.filtered[:, person]
-    moved = (seen & measured).nonzero()
-    square = ((result.people.xyz[:, person][moved] - people.xyz[:, person][moved]) ** 2).sum(axis=-1)
+    counted = seen & measured
+    square = 0.0
+    for joint in range(counted.shape[1]):  # all joints of an hour at once would be another gigabyte
+        rows = counted[:, joint]
+        moved = result.people.xyz[rows, person, joint] - people.xyz[rows, person, joint]
+        square += float((moved**2).sum())
+    count = int(counted.sum())
     return {
         "points_filtered": int(seen.sum()),
-        "change_rms_m": float(np.sqrt(square.mean())) if square.size else None,
+        "change_rms_m": float(np.sqrt(square / count)) if count else None,
     }
 
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "angles": "posekit.apps.angles",
     "view": "posekit.apps.view",
     "export": "posekit.apps.export",
+    "calibrate": "posekit.apps.calibrate",
     "convert": "posekit.apps.convert",
     "evaluate": "posekit.apps.evaluate",
     "bench": "posekit.apps.bench",

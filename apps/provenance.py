@@ -12,12 +12,21 @@ from typing import Any
 import posekit
 from posekit.io.files import write_json
 
-_VERSIONS_OF = ("numpy", "scipy", "torch", "opencv-python-headless", "av", "h5py", "kornia", "open3d-cpu", "open3d")
+_VERSIONS_OF = (
+    *("numpy", "scipy", "torch", "opencv-python-headless", "av", "h5py", "kornia", "ezc3d", "open3d-cpu", "open3d"),
+)
+#: Endings of posekit's own results, in whose place their records have ``.run.json``.
+_OWN_RESULTS = (".h5", ".hdf5", ".safetensors")
 
 
 def record_path(output: Path) -> Path:
-    """Where the record of an output stands: ``out.run.json`` beside ``out.h5``, ``run.json`` in a folder."""
-    return output / "run.json" if output.is_dir() else output.with_name(f"{output.stem}.run.json")
+    """Where the record of an output stands: ``out.run.json`` beside ``out.h5``, ``run.json`` in a folder.
+
+    What was made of a result for other programs often has its stem: beside ``out.trc`` stands ``out.trc.run.json``.
+    """
+    if output.is_dir():
+        return output / "run.json"
+    return output.with_name(f"{output.stem if output.suffix.lower() in _OWN_RESULTS else output.name}.run.json")
 
 
 def write_record(output: Path, command: str, config: Any, inputs: list[Path], **more: Any) -> None:

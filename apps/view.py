@@ -47,15 +47,11 @@ def main(config: ViewConfig) -> None:
     """Run the command."""
     from rich.console import Console
 
+    from posekit.apps.checks import load_people
     from posekit.calibration.formats import read_rig
-    from posekit.errors import PosekitError
-    from posekit.keypoints import Keypoints3D
 
     _check_outputs(config)
-    require_hdf5(config.keypoints)
-    keypoints = Keypoints3D.load(config.keypoints)
-    if not len(keypoints.frames):
-        raise PosekitError(f"{config.keypoints}: holds no frame")
+    keypoints = load_people(config.keypoints)
     _rows_of_span(config, keypoints)  # a span that cannot be is said before the work
     rig = read_rig(config.rig) if config.rig else None
     console = Console(stderr=True, markup=False, highlight=False)
@@ -66,32 +62,28 @@ def main(config: ViewConfig) -> None:
 
 
 def _record(config: ViewConfig, output: Path, keypoints: "Keypoints3D", rows: list[int]) -> None:
-    """Write the record of a picture or video, under its whole name: out.run.json is the record of out.h5."""
+    """Write the record of a picture or video."""
     from posekit.apps.provenance import write_record
 
     inputs = [path for path in (config.keypoints, config.rig) if path is not None]
     frames = [int(keypoints.frames[rows[0]]), int(keypoints.frames[rows[-1]])]
-    write_record(output.with_name(output.name + output.suffix), "view", config, inputs, frames=frames)
+    write_record(output, "view", config, inputs, frames=frames)
 
 
 def _check_outputs(config: ViewConfig) -> None:
     """Say before the work what would go wrong after it, and what was asked for in vain."""
+    from posekit.apps.checks import require_places
+    from posekit.apps.provenance import record_path
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
 
     if config.overlay and not (config.rig and config.videos):
         raise PosekitError(f"{config.overlay}: an overlay needs --rig and --videos")
     kinds = ((config.png, False, "--png"), (config.mp4, True, "--mp4"), (config.overlay, None, "--overlay"))
     for path, video, option in kinds:
-        if path is None:
-            continue
-        require_folder(path.parent, "the folder to write into")
-        if video is not None and _is_video(path) != video:
+        if path is not None and video is not None and _is_video(path) != video:
             raise PosekitError(f"{path}: {option} writes a {'video' if video else 'picture'}, not '{path.suffix}'")
-    outputs = [path.resolve() for path in (config.png, config.mp4, config.overlay) if path is not None]
-    inputs = [path.resolve() for path in (config.keypoints, config.rig) if path is not None]
-    if taken := [path for number, path in enumerate(outputs) if path in inputs or path in outputs[:number]]:
-        raise PosekitError(f"{taken[0]}: would be written over; every output needs a name of its own")
+    outputs = [path for path in (config.png, config.mp4, config.overlay) if path is not None]
+    require_places((*outputs, *map(record_path, outputs)), (config.keypoints, config.rig))
     videos = [path for path in (config.mp4, config.overlay) if path is not None and _is_video(path)]
     if config.span and outputs and not videos:
         raise PosekitError(f"--span {config.span[0]} {config.span[1]}: belongs to a video; a picture has one --frame")
@@ -101,18 +93,6 @@ def _check_outputs(config: ViewConfig) -> None:
         raise PosekitError(f"--videos {config.videos}: is for an --overlay, which is not asked for")
     if config.size and min(config.size) < 16:
         raise PosekitError(f"--size {config.size[0]} {config.size[1]}: at least 16 pixels are expected")
-
-
-def require_hdf5(path: Path) -> None:
-    """Say of a file that is of another kind altogether what was expected."""
-    import h5py
-
-    from posekit.errors import PosekitError
-    from posekit.io.files import require_file
-
-    require_file(path, "keypoints3d.h5, as posekit triangulate writes it")
-    if not h5py.is_hdf5(path):
-        raise PosekitError(f"{path}: is no HDF5 file; keypoints3d.h5, as posekit triangulate writes it, was expected")
 
 
 def _is_video(path: Path) -> bool:
@@ -181,6 +161,7 @@ def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None",
 
 
 def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", console: Any) -> None:
+    from posekit.apps.checks import require_places
     from posekit.capture import Capture
     from posekit.io.video import write_video
     from posekit.view.overlay import overlay_frames, write_picture
@@ -189,6 +170,7 @@ def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", con
     assert config.overlay is not None
     assert config.videos is not None
     videos = Capture.open(config.videos).videos
+    require_places((config.overlay,), videos.values())
     video = _is_video(config.overlay)
     if video:
         rows = _rows_of_span(config, keypoints)

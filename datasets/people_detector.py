@@ -97,7 +97,7 @@ def simulate_detections(
     confidence = np.where(astray, confidence * rng.uniform(0.4, 1.0, quality.shape), confidence)
 
     swapped = _swaps(rng, quality.shape, skeleton, habits.swap_share)
-    mirror = _mirror(skeleton)
+    mirror = skeleton.mirror
     found = inside & ~(rng.random(quality.shape) < habits.missing_share)
     found &= ~(hidden & (rng.random(quality.shape) > habits.hidden_share))
     xy = np.where(swapped[..., None], xy[..., mirror, :], xy)
@@ -154,13 +154,6 @@ def _habit(joint: str) -> float:
     return next((factor for words, factor in HABITS if any(word in joint for word in words)), 1.0)
 
 
-def _mirror(skeleton: Skeleton) -> NDArray[np.int64]:
-    mirror = np.arange(skeleton.joint_count)
-    for left, right in skeleton.left_right:
-        mirror[left], mirror[right] = right, left
-    return mirror
-
-
 def _wrong_hands(
     rng: np.random.Generator, shape: tuple[int, ...], skeleton: Skeleton, share: float
 ) -> NDArray[np.bool_]:
@@ -185,7 +178,7 @@ def _jumps(rng: np.random.Generator, shape: tuple[int, ...], skeleton: Skeleton,
 def _swaps(rng: np.random.Generator, shape: tuple[int, ...], skeleton: Skeleton, share: float) -> NDArray[np.bool_]:
     """Joints (F, C, P, J) of which left and right are exchanged: of a whole person, of the legs, or of the arms and hands."""
     F, C, P, J = shape
-    paired = _mirror(skeleton) != np.arange(J)
+    paired = skeleton.mirror != np.arange(J)
     legs = np.array(
         [any(word in joint for word in ("hip", "knee", "ankle", "toe", "heel")) for joint in skeleton.joints]
     )

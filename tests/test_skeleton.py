@@ -450,3 +450,10 @@ def test_a_skeleton_goes_to_another_process_and_back():
     skeleton = with_hands(BODY_25B)
     assert pickle.loads(pickle.dumps(skeleton)) == skeleton
     assert copy.deepcopy(skeleton) == skeleton
+
+
+@pytest.mark.parametrize("skeleton", [*SKELETONS.values(), with_hands(BODY_25B)], ids=lambda skeleton: skeleton.name)
+def test_the_mirror_of_the_mirror_is_the_skeleton(skeleton):
+    assert skeleton.mirror[skeleton.mirror].tolist() == list(range(skeleton.joint_count))
+    changed = {(a, b) for a, b in enumerate(skeleton.mirror.tolist()) if a < b}
+    assert changed == {(min(pair), max(pair)) for pair in skeleton.left_right}

@@ -24,7 +24,7 @@ from posekit.units import METRES_PER_UNIT
 def read_panoptic(path: str | Path, unsaid: Unsaid = NOTHING) -> Rig:
     """Read all cameras, HD, VGA and Kinect, by their names (``<panel>_<node>`` where they have none); cm become metres."""
     path = require_file(path, "a Panoptic calibration")
-    content = read_json(path)
+    content = _read_json(path)
     nodes = content.get("cameras") if isinstance(content, dict) else None
     if not isinstance(nodes, list) or not nodes or not all(isinstance(node, dict) for node in nodes):
         raise PosekitError(f'{path}: has no list "cameras"')
@@ -32,8 +32,7 @@ def read_panoptic(path: str | Path, unsaid: Unsaid = NOTHING) -> Rig:
     return file.rig([_camera(file, number, node) for number, node in enumerate(nodes)], usual="cm")
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; raises PosekitError where it is none."""
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(text_of(path, "JSON file"))
     except (json.JSONDecodeError, RecursionError) as error:

@@ -101,9 +101,10 @@ def fold_radius2(distortion: Tensor, fisheye: Tensor | None = None) -> Tensor:
     radius = torch.linspace(0, 8, _FOLD_STEPS, dtype=distortion.dtype, device=distortion.device)
     k = [values[..., None] for values in distortion.unbind(-1)]
     radial = (k[0], k[1], torch.zeros_like(k[2]), torch.zeros_like(k[3]), *k[4:])
-    _, _, jacobian = _distort_brown(radius, torch.zeros_like(radius), radial, rational=True, with_jacobian=True)
+    outward, _, jacobian = _distort_brown(radius, torch.zeros_like(radius), radial, rational=True, with_jacobian=True)
     assert jacobian is not None
-    fold = _first_fold(jacobian[0], radius)
+    # Past a pole of the rational model its slope is positive again, on the picture's other side.
+    fold = _first_fold(torch.where(outward >= 0, jacobian[0], 0), radius)
     if fisheye is None:
         return fold
     # In steps of 0.045 degrees, short of 90.

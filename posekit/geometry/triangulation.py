@@ -97,6 +97,7 @@ def triangulate_robust(
     return Triangulation(*(torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names))
 
 
+@torch.no_grad()  # said here, where the work is: whether gradients are kept is a thread's own setting
 def _triangulate_chunk(
     keypoints_px: Tensor,
     confidence: Tensor,

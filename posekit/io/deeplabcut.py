@@ -160,7 +160,7 @@ def _read_csv(path: Path) -> DataTable:
                             f"{path}: line {number}: {len(header['coords'])} columns were expected, found {len(row)}"
                         )
                     index.append(row[first - 1])
-                    rows.append(np.array([cell.strip() or "nan" for cell in row[first:]], dtype=np.float64))
+                    rows.append(_numbers(path, number, row[first:]))
     except (ValueError, csv.Error) as error:
         raise PosekitError(f"{path}: is no table that can be read ({error})") from None
     first = _first_column(path, header)
@@ -168,6 +168,13 @@ def _read_csv(path: Path) -> DataTable:
     values = np.stack(rows) if rows else np.zeros((0, len(columns)))
     whole = all(re.fullmatch(r"[0-9]{1,18}", name) for name in index)
     return DataTable(values, columns, np.array(index, dtype=np.int64) if whole else np.array(index))
+
+
+def _numbers(path: Path, line: int, cells: list[str]) -> NDArray[np.float64]:
+    try:
+        return np.array([cell.strip() or "nan" for cell in cells], dtype=np.float64)
+    except ValueError as error:
+        raise PosekitError(f"{path}: line {line}: {error}") from None
 
 
 def _first_column(path: Path, header: dict[str, list[str]]) -> int:

@@ -113,7 +113,10 @@ def _holds_openpose(path: Path) -> bool:
 
 def _open_own(path: Path, order: Skeleton | None, fps: float | None) -> KeypointSource:
     keypoints = Keypoints2DFile.open(path)
-    if order is not None and order.name not in (keypoints.skeleton.name, keypoints.skeleton.name.removesuffix("+hands")):
+    if order is not None and order.name not in (
+        keypoints.skeleton.name,
+        keypoints.skeleton.name.removesuffix("+hands"),
+    ):
         raise PosekitError(f"{path}: its joints are those of {keypoints.skeleton.name}, not of {order.name}")
     return replace(keypoints, fps=fps) if fps else keypoints
 

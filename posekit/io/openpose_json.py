@@ -85,7 +85,7 @@ class OpenPoseFolder:
 
     def _read_file(self, path: str) -> NDArray[np.float32]:
         """Everyone of one file, (people, J, 3)."""
-        people = _read_people(path)
+        people = read_openpose_file(path)["people"]
         rows = np.empty((len(people), self.skeleton.joint_count * 3), dtype=np.float32)
         for p, person in enumerate(people):
             rows[p] = _numbers(f"{path}: people[{p}]", person, self._fields)
@@ -101,7 +101,7 @@ class OpenPoseFolder:
                 people = [
                     (f"{path}: people[{p}]", person)
                     for path in paths
-                    for p, person in enumerate(_read_people(path))
+                    for p, person in enumerate(read_openpose_file(path)["people"])
                     if any(person.get(field) for field in (_BODY_FIELD, *_HAND_FIELDS))
                 ]
         return people
@@ -226,12 +226,13 @@ def holds_frame_files(place: Path) -> bool:
         return any(is_frame_file(entry.name) for entry in entries)
 
 
-def _read_people(path: str) -> list[dict[str, Any]]:
+def read_openpose_file(path: str) -> dict[str, Any]:
+    """Return the content of a file in 2D or 3D, of which `people` is a list of dicts; raises PosekitError where it is none."""
     content = read_json_file(path)
     people = content.get("people") if isinstance(content, dict) else None
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise PosekitError(f"{path}: people: a list of people was expected; this is no OpenPose file")
-    return people
+    return dict(content)
 
 
 def _numbers(where: str, person: dict[str, Any], fields: dict[str, Skeleton]) -> NDArray[np.float64]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
 from posekit.io.files import require_folder
+from posekit.io.json_values import number_list
+from posekit.io.openpose_json import read_openpose_file
 from posekit.keypoints import Keypoints3D
 from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton, get_skeleton
@@ -121,7 +123,7 @@ def read_openpose_3d(folder: str | Path, skeleton: Skeleton | None = None) -> Op
     files = {int(found[1]): path for path in folder.iterdir() if (found := _FRAME_FILE.search(path.name))}
     if not files:
         raise PosekitError(f"{folder}: holds no file called <name>_000000000000_keypoints.json")
-    contents = {frame: _read(files[frame]) for frame in sorted(files)}
+    contents = {frame: read_openpose_file(str(files[frame])) for frame in sorted(files)}
     rates = {content["fps"] for content in contents.values() if isinstance(content.get("fps"), int | float)}
     if skeleton is None:
         names = {str(content["skeleton"]) for content in contents.values() if "skeleton" in content}
@@ -146,17 +148,6 @@ def read_openpose_3d(folder: str | Path, skeleton: Skeleton | None = None) -> Op
     return OpenPosePeople(xyz, values[..., 3], np.array(list(contents)), tuple(people), skeleton, fps)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise PosekitError(f"{path}: is damaged ({path.stat().st_size} bytes; {error})") from None
-    people = content.get("people") if isinstance(content, dict) else None
-    if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
-        raise PosekitError(f"{path}: people: a list of people was expected; this is no OpenPose file")
-    return dict(content)
-
-
 def _identity(person: dict[str, Any], place: int) -> int:
     found = person.get("person_id")
     number = found[0] if isinstance(found, list) and found else found
@@ -168,7 +159,7 @@ def _points(path: Path, person: dict[str, Any], field: str, count: int) -> NDArr
     if not isinstance(flat, list) or len(flat) != 4 * count:
         found = len(flat) if isinstance(flat, list) else type(flat).__name__
         raise PosekitError(f"{path}: {field}: {4 * count} numbers were expected for {count} points, found {found}")
-    try:
-        return np.array(flat, dtype=np.float64).reshape(count, 4)
-    except (TypeError, ValueError):
-        raise PosekitError(f"{path}: {field}: holds something that is not a number") from None
+    numbers = number_list(flat)
+    if numbers is None:
+        raise PosekitError(f"{path}: {field}: holds something that is not a number")
+    return numbers.astype(np.float64).reshape(count, 4)

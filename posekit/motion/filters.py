@@ -143,8 +143,9 @@ def filter_tracks(
     Raises PosekitError where the frames do not ascend, or the cutoff is not below half the frame rate.
     """
     shape = values.shape[:-1]
-    tracks: NDArray[np.float64] = np.asarray(values, dtype=np.float64).reshape(len(frames), -1, values.shape[-1])
-    noise = None if covariance is None else np.asarray(covariance).reshape(*tracks.shape[:2], -1)
+    F, N, D = len(frames), math.prod(values.shape[1:-1]), values.shape[-1]
+    tracks: NDArray[np.float64] = np.asarray(values, dtype=np.float64).reshape(F, N, D)
+    noise = None if covariance is None else np.asarray(covariance).reshape(F, N, covariance.shape[-1])
     if isinstance(settings, Butterworth):
         result = _butterworth(tracks, noise, frames, fps, settings)
     elif isinstance(settings, OneEuro):
@@ -153,7 +154,7 @@ def filter_tracks(
         result = _median(tracks, noise, frames, settings)
     return FilteredTracks(
         result.values.reshape(values.shape),
-        None if result.covariance is None else result.covariance.reshape(*shape, -1),
+        None if covariance is None or result.covariance is None else result.covariance.reshape(covariance.shape),
         result.filtered.reshape(shape),
         result.short_pieces,
     )
@@ -331,5 +332,7 @@ def filter_people(people: Keypoints3D, fps: float, settings: Filter) -> Filtered
     kept = people.status == PointStatus.FILLED
     covariance[kept] = people.covariance[kept]
     reprojection = np.where(filtered[..., None], np.float32(np.nan), people.reprojection_px)
+    for array in (xyz, covariance, reprojection):
+        array.flags.writeable = False  # given away: Keypoints3D copies what somebody could still change
     changed = replace(people, xyz=xyz, covariance=covariance, reprojection_px=reprojection)
     return FilteredPeople(changed, filtered, short_pieces)

@@ -107,8 +107,8 @@ def fill_gaps(
     """
     settings = settings or GapSettings()
     step = frame_step(frames)
-    tracks: NDArray[np.float64] = np.asarray(values, dtype=np.float64).reshape(len(frames), -1, values.shape[-1])
-    F, N, _ = tracks.shape
+    F, N, D = len(frames), math.prod(values.shape[1:-1]), values.shape[-1]
+    tracks: NDArray[np.float64] = np.asarray(values, dtype=np.float64).reshape(F, N, D)
     result = FilledTracks(
         tracks.copy(),
         np.zeros((F, N), dtype=np.bool_),
@@ -207,4 +207,6 @@ def fill_people(people: Keypoints3D, fps: float, settings: GapSettings | None = 
         status[frame, person, joint] = PointStatus.FILLED
         inliers[frame, person, joint] = False
         reprojection[frame, person, joint] = np.nan
+    for array in (xyz, covariance, status, inliers, reprojection):
+        array.flags.writeable = False  # given away: Keypoints3D copies what somebody could still change
     return replace(people, xyz=xyz, covariance=covariance, status=status, inliers=inliers, reprojection_px=reprojection)

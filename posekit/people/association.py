@@ -8,6 +8,7 @@ linked to the nearest track of the frames before.
 
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -313,12 +314,10 @@ def take_people(keypoints: Keypoints2D, slots: NDArray[np.int64]) -> Keypoints2D
     """Return the keypoints with person t in slot t of every view; slots as from `associate_people`."""
     F, C, T = slots.shape
     frames, cameras = np.arange(F)[:, None, None], np.arange(C)[None, :, None]
-    if keypoints.xy.shape[2] == 0:
-        T = 0
-    chosen = np.maximum(slots[..., :T], 0)
-    there = slots[..., :T] >= 0
+    if keypoints.xy.shape[2] == 0:  # nobody in any view of these frames, but T people in the capture
+        blank = np.zeros((F, C, T, keypoints.skeleton.joint_count), dtype=np.float32)
+        return replace(keypoints, xy=np.full((*blank.shape, 2), np.nan), confidence=blank)
+    chosen, there = np.maximum(slots, 0), slots >= 0
     xy = np.where(there[..., None, None], keypoints.xy[frames, cameras, chosen], np.nan)
     confidence = np.where(there[..., None], keypoints.confidence[frames, cameras, chosen], 0)
-    return Keypoints2D(
-        xy, confidence, keypoints.cameras, keypoints.frames, keypoints.skeleton, keypoints.fps, keypoints.source
-    )
+    return replace(keypoints, xy=xy, confidence=confidence)

@@ -80,6 +80,15 @@ class Skeleton:
         except KeyError:
             raise PosekitError(f"skeleton {self.name} has no part '{name}'; it has: {', '.join(self.parts)}") from None
 
+    @cached_property
+    def mirror(self) -> np.ndarray:
+        """The joint that each joint is in a mirror, (J,) int: its partner in `left_right`, or itself."""
+        mirror = np.arange(self.joint_count)
+        for left, right in self.left_right:
+            mirror[left], mirror[right] = right, left
+        mirror.flags.writeable = False
+        return mirror
+
     def side(self, joint: int) -> str:
         """Return ``left``, ``right`` or ``middle``: the person's own side."""
         return self._side.get(joint, "middle")

@@ -48,7 +48,7 @@ def _inside(tmp_path, monkeypatch):
 def test_a_table_in_degrees_its_record_and_its_figures(tmp_path, capsys):
     keypoints = walking(1)
     assert run(tmp_path, keypoints, "a.csv", "--json", "a.json") == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json", "a.run.json", "in.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.csv.run.json", "a.json", "in.h5"]
     with Path("a.csv").open(newline="") as file:
         header, *rows = list(csv.reader(file))
     angles = joint_angles(keypoints)
@@ -67,7 +67,7 @@ def test_a_table_in_degrees_its_record_and_its_figures(tmp_path, capsys):
         {"frames": 7, "min_deg": np.nanmin(knee), "median_deg": np.nanmedian(knee), "max_deg": np.nanmax(knee)}
     )
     assert figures["frames"] == 8
-    record = json.loads(Path("a.run.json").read_text())
+    record = json.loads(Path("a.csv.run.json").read_text())
     assert (record["command"], record["figures"]) == ("angles", figures["persons"]["0"])
     assert re.search(r"left_knee_flexion +7 ", capsys.readouterr().out)
 
@@ -76,9 +76,9 @@ def test_several_people_make_a_file_each_and_one_may_be_chosen(tmp_path):
     assert run(tmp_path, walking(3, absent=(1,)), "a.csv") == 0
     assert sorted(path.name for path in tmp_path.glob("a*")) == [
         "a_p0.csv",
-        "a_p0.run.json",
+        "a_p0.csv.run.json",
         "a_p2.csv",
-        "a_p2.run.json",
+        "a_p2.csv.run.json",
     ]
     assert run(tmp_path, walking(3, absent=(1,)), "b.csv", "--person", "2") == 0
     assert Path("b.csv").read_text() == Path("a_p2.csv").read_text()
@@ -102,7 +102,7 @@ def test_up_is_what_inclinations_are_measured_from(tmp_path, up, inclination):
         (walking(1, fps=None), ("a.csv",), r"in\.h5: names no frame rate, which the times need; give it with --fps"),
         (walking(1), ("a.csv", "--fps", "-2"), "--fps: -2 is not a positive number"),
         (walking(1), ("a.csv", "--json", "a.csv"), r"a\.csv: would be written over"),
-        (walking(2), ("a.csv", "--json", "a_p1.run.json"), r"a_p1\.run\.json: would be written over"),
+        (walking(2), ("a.csv", "--json", "a_p1.csv.run.json"), r"a_p1\.csv\.run\.json: would be written over"),
     ],
 )
 def test_mistakes_get_one_line_and_leave_nothing(tmp_path, capsys, keypoints, arguments, message):

@@ -43,7 +43,7 @@ def test_cameras_become_others_with_a_line_each(tmp_path, capsys, name):
         assert (
             np.abs(after[camera.name].project(points) - camera.project(points)).max() < 1e-9
         )  # float64, pixels of 1e3
-    record = tmp_path / (f"{name}/run.json" if name == "cameras" else "out.run.json")
+    record = tmp_path / (f"{name}/run.json" if name == "cameras" else f"{name}.run.json")
     assert json.loads(record.read_text())["command"] == "convert"
 
 
@@ -114,6 +114,7 @@ def test_openpose_json(tmp_path, capsys):
 def test_mistakes_are_one_line(tmp_path, capsys):
     cameras, keypoints = rig_file(tmp_path), keypoints_file(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "no_rows.csv").write_text("scorer,s,s,s\nbodyparts,a,a,a\ncoords,x,y,likelihood\n")
     before = sorted(tmp_path.iterdir())
     for arguments, reason in (
         ((tmp_path / "gone.toml", "a.toml"), "no such file or folder (cameras or 2D keypoints were expected)"),
@@ -130,6 +131,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         ((keypoints, tmp_path / "a.h5", "--size", "10", "10"), "--size: is for cameras"),
         ((keypoints, tmp_path / "a.h5", "--fps", "0"), "--fps: 0 is not a positive number"),
         ((keypoints, tmp_path / "a.toml"), "and 2D keypoints are written as .h5, not as '.toml'"),
+        ((tmp_path / "no_rows.csv", tmp_path / "a.h5"), "no_rows.csv: holds no frame"),
         ((tmp_path / "empty", tmp_path / "a.toml"), "and 2D keypoints are written as .h5, not as '.toml'"),
     ):
         code, out, err = convert(capsys, *arguments)

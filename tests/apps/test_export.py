@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,11 +105,13 @@ def test_csv_has_aniposes_columns(tmp_path, export):
         (people(2), ("a.trc", "--person", "2"), "has no person 2; it has 2"),
         (people(2, fps=None), ("a.trc",), r"in\.h5: names no frame rate, which TRC needs; give it with --fps"),
         (people(1), ("a.trc", "--fps", "-1"), "--fps: -1 is not a positive number"),
+        (people(2), ("a.bvh", "--json", "OUT/a_p1.bvh"), r"a_p1\.bvh: would be written over"),
+        (people(1), ("a.bvh", "--json", "OUT/a.bvh.run.json"), r"a\.bvh\.run\.json: would be written over"),
         (people(1, absent=(0,)), ("a.trc",), "holds not one 3D point"),
     ],
 )
 def test_mistakes_get_one_line_and_leave_nothing(tmp_path, export, capsys, keypoints, arguments, message):
-    assert export(keypoints, *arguments) == 2
+    assert export(keypoints, *(argument.replace("OUT", str(tmp_path / "out")) for argument in arguments)) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert re.search(message, error), error
@@ -123,6 +126,13 @@ def test_the_record_stands_beside_and_not_on_that_of_the_keypoints(tmp_path, exp
     assert (record["command"], record["settings"]["person"]) == ("export", 1)
     assert [Path(path).name for path in record["files"]] == ["in.trc"]
     assert [Path(path).name for path in record["inputs"]] == ["in.h5"]
+
+
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path, export, capsys):
+    two = people(2)
+    assert export(replace(two, frames=np.array([0, 1, 2, 10**9])), "all.trc") == 2
+    assert f"{tmp_path / 'out' / 'all_p0.trc'}: 4 frames between 0 and 1000000000" in capsys.readouterr().err
+    assert written(tmp_path) == []
 
 
 def test_c3d_holds_everyone_and_says_where_up_is(tmp_path, export):

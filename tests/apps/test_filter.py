@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,18 @@ def test_an_output_that_cannot_be_is_said(given, capsys, out, message):
     assert main(["filter", str(given), str(given.with_name("x").parent / out)]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert given.read_bytes() == content
+
+
+@pytest.mark.parametrize("rows", [np.s_[:0, :], np.s_[:, :0]])
+def test_nothing_to_filter_is_said(tmp_path, capsys, rows):
+    people = noisy_people()
+    arrays = {
+        name: getattr(people, name)[rows] for name in ("xyz", "covariance", "inliers", "reprojection_px", "status")
+    }
+    replace(people, **arrays, frames=people.frames[rows[0]]).save(tmp_path / "in.h5")
+    assert run(tmp_path / "in.h5") == 2
+    assert re.search(r"in\.h5: holds not one 3D point\n$", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5"]
 
 
 def test_frames_that_do_not_ascend_are_said_with_the_file(tmp_path, capsys):

@@ -20,6 +20,8 @@ def inputs_of(output: Path, *inputs: Path) -> dict[str, str]:
 
 def test_a_record_stands_beside_its_output(tmp_path):
     assert record_path(tmp_path / "a.b.h5") == tmp_path / "a.b.run.json"
+    assert record_path(tmp_path / "hand.safetensors") == tmp_path / "hand.run.json"
+    assert record_path(tmp_path / "a.b.trc") == tmp_path / "a.b.trc.run.json"
     assert record_path(tmp_path) == tmp_path / "run.json"
 
 

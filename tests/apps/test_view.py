@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -95,6 +96,22 @@ def test_mistakes_get_one_line_and_leave_nothing(capture, tmp_path, capsys, argu
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_overlay_never_takes_the_place_of_a_video(capture, capsys):
+    video = capture / "videos" / "cam_1.mp4"
+    content = video.read_bytes()
+    assert overlay(capture, video) == 2
+    assert re.search(r"cam_1\.mp4: would be written over", capsys.readouterr().err)
+    assert video.read_bytes() == content
+
+
+def test_people_without_a_point_are_named_by_their_file(capture, tmp_path, capsys):
+    people = Keypoints3D.load(capture / "people.h5")
+    status = np.full_like(people.status, PointStatus.TOO_FEW_VIEWS)
+    replace(people, xyz=np.full_like(people.xyz, np.nan), status=status).save(tmp_path / "none.h5")
+    assert main(["view", str(tmp_path / "none.h5"), "--png", str(tmp_path / "a.png")]) == 2
+    assert re.search(r"none\.h5: holds not one 3D point\n$", capsys.readouterr().err)
 
 
 def test_a_file_of_another_kind_is_named(tmp_path, capsys):

@@ -238,7 +238,7 @@ def test_damaged_hdf5_is_refused(tmp_path):
         ),
         ("scorer,s,s,t,t\nbodyparts,a,a,a,a\ncoords,x,y,x,y\n0,1,2,3,4\n", "columns of several scorers"),
         ("scorer,s,s\nbodyparts,a,a\ncoords,x,y\n0,1,2\n1,1\n", "line 5: 3 columns were expected, found 2"),
-        ("scorer,s,s\nbodyparts,a,a\ncoords,x,y\n0,1,two\n", "is no table that can be read"),
+        ("scorer,s,s\nbodyparts,a,a\ncoords,x,y\n0,1,two\n", "line 4: could not convert string to float: .*two"),
         ("scorer,s,s\nbodyparts,a,a\ncoords,x,y\n1,1,2\n0,1,2\n", "the rows do not go forward in frames"),
         ("scorer,s,s\nbodyparts,a,a\ncoords,x,y\nphoto.png,1,2\n", r"the row 'photo\.png' has no frame number"),
         ("\0\1\2", "DeepLabCut file|is no table that can be read"),

@@ -1,0 +1,51 @@
+"""What commands check before they work, so that a mistake is told at once and not after minutes."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posekit.errors import PosekitError
+from posekit.io.files import require_file, require_folder
+
+if TYPE_CHECKING:
+    from posekit.keypoints import Keypoints3D
+
+
+def require_places(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse an output file that has no folder to stand in, that is a folder, or that is an input or another output.
+
+    None, in either, is an option that was not given.
+    """
+    taken = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        require_folder(path.parent, "the folder to write into")
+        if path.is_dir():
+            raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
+        if path.resolve() in taken:
+            raise PosekitError(f"{path}: would be written over; every output needs a name of its own")
+        taken.add(path.resolve())
+
+
+def load_people(path: Path) -> "Keypoints3D":
+    """Read keypoints3d.h5; refuse a file of another kind altogether, and one without a single point."""
+    import h5py
+    import numpy as np
+
+    from posekit.keypoints import Keypoints3D
+
+    require_file(path, "keypoints3d.h5, as posekit triangulate writes it")
+    if not h5py.is_hdf5(path):
+        raise PosekitError(f"{path}: is no HDF5 file; keypoints3d.h5, as posekit triangulate writes it, was expected")
+    people = Keypoints3D.load(path)
+    if not np.isfinite(people.xyz).any():
+        raise PosekitError(f"{path}: holds not one 3D point")
+    return people
+
+
+def require_positive(option: str, value: float | None) -> None:
+    """Refuse a number that is not positive and finite; None is an option that was not given."""
+    if value is not None and not 0 < value < math.inf:
+        raise PosekitError(f"{option}: {value:g} is not a positive number")
