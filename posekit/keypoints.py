@@ -14,6 +14,7 @@ from posekit.io.keypoints_hdf5 import (
     DIMENSIONS,
     SCHEMA_2D,
     SCHEMA_3D,
+    Described,
     array_in,
     create,
     create_array,
@@ -24,28 +25,12 @@ from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton
 
 
-class KeypointSource(Protocol):
+class KeypointSource(Described, Protocol):
     """2D keypoints of a whole capture that are read piece by piece, so that an hour of it need not fit into memory."""
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """C names."""
 
     @property
     def frames(self) -> NDArray[np.int64]:
         """All F frame numbers."""
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """Whose joints they are."""
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second, where it is known."""
-
-    @property
-    def source(self) -> str:
-        """Where they are from, for messages and records."""
 
     def read(self, start: int, stop: int) -> "Keypoints2D":
         """Return the frames ``frames[start:stop]``; the number of slots P may differ from one piece to the next."""

@@ -92,9 +92,13 @@ class CameraTable:
     def numbers(self, key: str, *shapes: tuple[int, ...]) -> Array:
         """Return finite numbers of the first of these shapes; the others are reshaped to it."""
         array = self._one_copy(key, self._array(key), lambda shape: shape in shapes)
-        if array.shape not in shapes or not np.isfinite(array).all():
+        if array.shape not in shapes:
             raise PosekitError(
                 f"{self.where}: {key}: finite numbers of shape {shapes[0]} were expected, found shape {array.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise PosekitError(
+                f"{self.where}: {key}: finite numbers were expected, found {array[~np.isfinite(array)][0]}"
             )
         return array.reshape(shapes[0])
 
@@ -172,6 +176,8 @@ class CameraTable:
 
         size: None where the file does not say it: the person's word is taken, and else what the principal point suggests.
         """
+        if not name:
+            raise PosekitError(f"{self.where}: its name is empty")
         if size is None:
             size = self._file.unsaid.size
         if size is None:

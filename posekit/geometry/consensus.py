@@ -51,7 +51,27 @@ def find_consensus(views: Views, pinholes: PinholeRows) -> tuple[Tensor, Tensor,
     """
     points, known, behind = _best_hypothesis(views, pinholes)
     points, known = _refine(_fill_from_group(points, known), known, views, pinholes)
-    return points, known, behind
+    return *_find_alone(points, known, views, pinholes), behind
+
+
+def _find_alone(points: Tensor, known: Tensor, views: Views, pinholes: PinholeRows) -> tuple[Tensor, Tensor]:
+    """Give joints that the best pair did not know the point of a vote of their own, as groups of one.
+
+    What the views said of them was judged by nothing yet: unjudged, one wrong view would drag such a joint metres away.
+    """
+    if len(known) == 1:
+        return points, known
+    joint, group = torch.nonzero((known == 0) & (views.seen.sum(dim=0) >= 2), as_tuple=True)
+    if not len(joint):
+        return points, known
+    x, y, seen, weight, directions = (
+        values[..., joint, group][..., None, :]
+        for values in (views.x, views.y, views.seen, views.weight, views.directions)
+    )
+    found, found_known, _ = find_consensus(Views(x, y, seen, weight, directions, views.threshold[:, group]), pinholes)
+    at = joint * known.shape[1] + group
+    points = points.reshape(3, -1).index_copy(1, at, torch.where(found_known > 0, found[:, 0], points[:, joint, group]))
+    return points.reshape(3, *known.shape), known.reshape(-1).index_copy(0, at, found_known[0]).reshape(known.shape)
 
 
 def _best_hypothesis(views: Views, pinholes: PinholeRows) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,7 +89,7 @@ def _best_hypothesis(views: Views, pinholes: PinholeRows) -> tuple[Tensor, Tenso
     )
     pair_seen = seen[first] * seen[second]  # (Q, G, N)
     usable = pair_seen * in_front
-    vote = _votes(points, usable, views, pinholes)  # (C, Q, N)
+    vote = _votes(points, usable, pair_seen - usable, views, pinholes)  # (C, Q, N)
     apart = (pair_seen * positive(math.cos(MIN_PAIR_ANGLE) - cosine.abs_())).amax(dim=1)
     score = vote.sum(dim=0) - (1 - apart) * _own_votes(vote, surest, first, second)
     score = score + 1e6 * (usable.amax(dim=1) - 1)
@@ -114,8 +134,8 @@ def _ray_midpoints(origin_a: Tensor, a: Tensor, origin_b: Tensor, b: Tensor) -> 
     return points, positive(torch.minimum(reach_a, reach_b)), cosine
 
 
-def _votes(points: Tensor, usable: Tensor, views: Views, pinholes: PinholeRows) -> Tensor:
-    """How much every view says for every hypothesis, (C, Q, N), of points (3, Q, G, N)."""
+def _votes(points: Tensor, usable: Tensor, behind: Tensor, views: Views, pinholes: PinholeRows) -> Tensor:
+    """How much every view says for every hypothesis, (C, Q, N), of points (3, Q, G, N); usable and behind: (Q, G, N)."""
     x, y, _ = pinholes.project(points)
     y.sub_(views.y[:, None])
     square = x.sub_(views.x[:, None]).square_().addcmul_(y, y)  # (C, Q, G, N)
@@ -123,8 +143,9 @@ def _votes(points: Tensor, usable: Tensor, views: Views, pinholes: PinholeRows) 
     if points.shape[2] == 1:
         weight = views.weight[:, 0][:, None]
         return torch.addcmul(weight, square[:, :, 0], -weight / threshold**2).clamp_(min=0)
-    # A joint that this pair does not see has no say in this hypothesis, but does not speak against it either.
-    error = torch.lerp(threshold[:, :, None], square.sqrt_(), usable)
+    # A joint that this pair does not see has no say in this hypothesis, but does not speak against it either. One that it sees
+    # and puts behind a camera does: a view that is wrong on one joint of a finger would win with the other three.
+    error = torch.lerp(threshold[:, :, None] * (1 + points.shape[2] * behind), square.sqrt_(), usable)
     mean = (error * views.seen[:, None]).sum(dim=2) / views.seen.sum(dim=1).clamp_(min=1)[:, None]
     return views.weight.sum(dim=1)[:, None] * (1 - (mean / threshold) ** 2).clamp_(min=0)
 

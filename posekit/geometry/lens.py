@@ -114,9 +114,9 @@ def fold_radius2(distortion: Tensor, fisheye: Tensor | None = None) -> Tensor:
 
 
 def _first_fold(slope: Tensor, radius: Tensor) -> Tensor:
-    """Return the squared radius (N,) at which the slope (..., N) is first not positive."""
+    """Return the squared last radius (N,) before the slope (..., N) is not positive; inf where it always is."""
     outward = (slope > 0).long().cumprod(dim=-1).sum(dim=-1)  # steps before the fold
-    return torch.where(outward < len(radius), radius[outward.clamp(max=len(radius) - 1)] ** 2, torch.inf)
+    return torch.where(outward < len(radius), radius[(outward - 1).clamp(min=0)] ** 2, torch.inf)
 
 
 def _distort(x: Tensor, y: Tensor, lens: Lens, *, with_jacobian: bool) -> tuple[Tensor, Tensor, Jacobian | None]:

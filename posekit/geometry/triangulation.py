@@ -30,6 +30,9 @@ MIN_RAY_ANGLE = 0.75 * torch.pi / 180
 #: spend their time on calling. 4 MB of them keep a long capture from filling the memory, too.
 CHUNK_NUMBERS = 2**20
 
+#: No picture is larger (px).
+_OUTERMOST_PX = 1e6
+
 #: Gauss-Newton steps with the lens, after those without.
 REFINEMENT_STEPS = 2
 
@@ -108,12 +111,13 @@ def _triangulate_chunk(
     noise_px: Tensor,
 ) -> Triangulation:
     """Triangulate keypoints (2, C, G, N); the layout is that of `posekit.geometry.views`."""
-    # Missing numbers become 0 and are not seen: from here on everything is finite.
-    there = (keypoints_px - keypoints_px == 0).all(dim=0) & (confidence > 0) & (confidence < torch.inf)
-    u, v = keypoints_px.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    # What is missing, or further out than any picture, becomes 0 and is not seen: from here on everything is finite.
+    there = (keypoints_px.abs() < _OUTERMOST_PX).all(dim=0) & (confidence > 0) & (confidence < torch.inf)
+    u, v = torch.where(there, keypoints_px, 0)
     x, y, found = lenses.undistort(u, v)
     seen = (there & found).to(u)
-    weight = confidence.nan_to_num(nan=0.0, posinf=0.0).clamp(min=0) * seen
+    weight = torch.where(seen > 0, confidence, 0)
+    weight = weight / weight.amax(dim=(0, 1)).clamp(min=torch.finfo(weight.dtype).tiny)  # their ratios are what counts
     x, y = (value.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0) for value in (x, y))
     directions = pinholes.ray_directions(x, y)
     focal = pinholes.focal[..., None, None]

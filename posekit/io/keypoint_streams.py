@@ -67,7 +67,7 @@ class Keypoints3DWriter:
 
     def __init__(self, file: h5py.File, frames: NDArray[np.int64], shape: tuple[int, int, int]) -> None:
         self._file = file
-        self._done = 0
+        self.done = 0
         P, J, C = shape
         kinds = {
             "xyz": ((P, J, 3), np.float64),
@@ -82,11 +82,11 @@ class Keypoints3DWriter:
 
     def write(self, people: Keypoints3D) -> None:
         """Take the next frames."""
-        rows = slice(self._done, self._done + len(people.frames))
+        rows = slice(self.done, self.done + len(people.frames))
         for name in DIMENSIONS[SCHEMA_3D]:
             if name != "frames":
                 self._file[name][rows] = getattr(people, name)
-        self._done = rows.stop
+        self.done = rows.stop
 
 
 @contextlib.contextmanager
@@ -104,4 +104,7 @@ def writing_keypoints3d(
 
     with create(path, SCHEMA_3D, Description(source=source)) as file:
         shape = (person_count, keypoints.skeleton.joint_count, len(keypoints.cameras))
-        yield Keypoints3DWriter(file, keypoints.frames, shape)
+        writer = Keypoints3DWriter(file, keypoints.frames, shape)
+        yield writer
+        if writer.done != len(keypoints.frames):
+            raise PosekitError(f"{path}: {writer.done} of {len(keypoints.frames)} frames were written")

@@ -179,7 +179,7 @@ def _pair_similarity(xy: Tensor, confidence: Tensor, cameras: CameraBatch, limit
         relative = gap / 4 * (focal[a] / reach_a / size_a + focal[b] / reach_b / size_b)
         agreement = torch.where((reach_a > 0) & (reach_b > 0), (1 - relative / limit).clamp(min=-1), -1.0)
         total = torch.where(common, agreement, 0).sum(dim=-1)
-        total = torch.where(common.sum(dim=-1) >= MIN_COMMON_JOINTS, total.nan_to_num(nan=0.0), 0)
+        total = torch.where(common.sum(dim=-1) >= min(MIN_COMMON_JOINTS, J), total.nan_to_num(nan=0.0), 0)
         similarity[:, a, :, b] = total
         similarity[:, b, :, a] = total.transpose(1, 2)
     return similarity.reshape(F, C * P, C * P)

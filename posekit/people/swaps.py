@@ -21,6 +21,7 @@ from torch import Tensor
 
 from posekit.camera import CameraBatch, Rig
 from posekit.keypoints import Keypoints2D
+from posekit.people.agreement import inlier_sigmas
 from posekit.people.swap_evidence import (
     CUT,
     Limb,
@@ -33,9 +34,6 @@ from posekit.people.swap_evidence import (
     screening_joints,
     throw_switches,
 )
-
-#: A threshold holds 95 % of what agrees: 1.94 sigma an axis.
-SIGMAS_OF_THRESHOLD = 1.94
 
 #: Evidence (nats) from which on a person is looked at closely: a look costs time, not truth.
 SUSPICION = 4.0
@@ -85,7 +83,7 @@ def mend_swaps(detections: Keypoints2D, rig: Rig, threshold_px: float) -> SwapRe
     nothing = np.zeros((F, C, P, J), dtype=np.bool_)
     if C < 3 or F * P == 0 or not limbs:
         return SwapResult(detections, nothing, nothing)
-    sigma = threshold_px / SIGMAS_OF_THRESHOLD
+    sigma = threshold_px / float(inlier_sigmas(np.array(C)))
     points, suspected = _screen(detections, rig, limbs, sigma)
     rows = torch.nonzero(suspected.any(dim=1))[:, 0]
     if not len(rows):

@@ -238,7 +238,7 @@ MISTAKES = {
     ),
     "millimetres that are declared to be metres": (
         lambda k, r, o, s: (k, with_rig(in_millimetres(s.rig), o.parent), o / "a.h5"),
-        r"other\.toml: people come out .* m across; the rig's units are not metres",
+        r"other\.toml: people come out .* m across: the rig's units are not metres",
     ),
     "one view": (
         lambda k, r, o, s: (k, r, o / "a.h5", "--min-views", "1"),

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_an_overlay_video_plays_as_fast_as_the_frames_were_filmed(capture, tmp_p
         (("--png", "OUT/a.tiff"), r"'\.tiff' is not known"),
         (("--png", "OUT/no/a.png"), "no such folder"),
         (("--png", "OUT/a.png", "--size", "8", "8"), "at least 16 pixels"),
-        (("--png", "OUT/a.png", "--frame", "3"), "no frame 3"),
+        (("--png", "OUT/a.png", "--frame", "3"), r"people\.h5: have no frame 3"),
         (("--mp4", "OUT/a.mp4", "--span", "7", "9"), "--span 7 9: .*people.h5 has 3 frames, 2 to 6"),
         (("--mp4", "OUT/a.mp4", "--span", "4", "9"), "--span 4 9: .*people.h5 has 3 frames, 2 to 6"),
         (("--png", "OUT/a.png", "--span", "2", "4"), "--span 2 4: belongs to a video"),
@@ -96,6 +97,20 @@ def test_mistakes_get_one_line_and_leave_nothing(capture, tmp_path, capsys, argu
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_cameras_of_other_spelling_are_matched_and_one_without_video_is_named(capture, tmp_path, capsys):
+    rig = (capture / "calibration.toml").read_text().replace('"cam_', '"cam0')
+    (tmp_path / "other.toml").write_text(rig)
+    (tmp_path / "videos").mkdir()
+    for name in ("cam_1", "cam_2"):
+        shutil.copy(capture / "videos" / f"{name}.mp4", tmp_path / "videos")
+    arguments = ("--rig", str(tmp_path / "other.toml"), "--videos", str(tmp_path), "--overlay", str(tmp_path / "a.png"))
+    assert view(capture, *arguments) == 0
+    error = capsys.readouterr().err
+    assert "cam01 is taken for cam_1" in error
+    assert re.search("left out of the overlay, without a video or without a calibration: cam_3\n", error)
+    assert (tmp_path / "a.png").is_file()
 
 
 def test_an_overlay_never_takes_the_place_of_a_video(capture, capsys):

@@ -432,3 +432,38 @@ def test_points_near_a_camera_and_beyond_its_lens():
     assert not found.inliers[:, :, 0].any()
     assert found.reprojection_px[:, :, 0].isnan().all()
     assert np.abs(found.points_world[:, 0].numpy() - points).max() < 1e-11
+
+
+@pytest.mark.parametrize("chunk_numbers", [2**20, 64])
+def test_keypoints_of_a_network_in_training_are_keypoints_like_others(chunk_numbers, monkeypatch):
+    """No gradient is kept, whether one thread does it all or threads that know nothing of the caller's settings."""
+    monkeypatch.setattr(triangulation, "CHUNK_NUMBERS", chunk_numbers)
+    rig = ring_rig(4)
+    xy = torch.from_numpy(film(rig, points_around(20), noise_px=1.0))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = triangulate_robust(
+            xy.clone().requires_grad_(), torch.ones(xy.shape[:-1]), CameraBatch.from_rig(rig), 5.0
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert not found.points_world.requires_grad
+    assert_same(found, solve(rig, xy), tolerance=1e-9)  # m: chunks end their iterations a rounding apart
+
+
+@pytest.mark.parametrize("cameras", [4, 8])
+def test_a_view_that_is_wrong_on_one_joint_does_not_drag_that_joint_away(cameras):
+    """Also where the pair that wins does not see the joint, or would put it behind a camera: no view is taken unjudged."""
+    rig, points, xy = finger_film(noise_px=1.0, count=400, cameras=cameras)
+    rng = np.random.default_rng(3)
+    angle, reach = rng.uniform(0, 2 * np.pi, 400), rng.uniform(300, 1000, 400)
+    xy[:, 0, 1] += np.column_stack((reach * np.cos(angle), reach * np.sin(angle)))
+    for missing in (False, True):
+        if missing:
+            xy[:200, 0, 0] = np.nan
+        found = solve(rig, xy, threshold_px=10.0)
+        error = np.linalg.norm(found.points_world.numpy() - points, axis=-1)
+        assert np.nanmax(np.where(found.inliers.numpy(), found.reprojection_px.numpy(), 0)) < 20
+        assert np.nanmean(error > 0.05) < 0.005
+        assert np.mean(np.isfinite(error)) > 0.99

@@ -7,10 +7,9 @@ import pytest
 from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.people.hands import hand_box_sides, hand_thresholds
 from posekit.people.reconstruction import (
     ReconstructionSettings,
-    hand_box_sides,
-    hand_thresholds,
     identify_people,
     reconstruct_people,
     triangulate_people,
@@ -217,7 +216,7 @@ def scaled(rig: Rig, factor: float) -> Rig:
 @pytest.mark.parametrize("factor", [1000, 100, 0.001])
 def test_a_rig_in_other_units_is_noticed(factor):
     scene = alone(noise_px=1.0)
-    with pytest.raises(PosekitError, match=r"rig\.toml: people come out .* m across; the rig's units are not metres"):
+    with pytest.raises(PosekitError, match=r"rig\.toml: people come out .* m across: the rig's units are not metres"):
         reconstruct_people(scene.keypoints, scaled(scene.rig, factor))
 
 
