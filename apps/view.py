@@ -45,15 +45,19 @@ class ViewConfig:
 
 def main(config: ViewConfig) -> None:
     """Run the command."""
+    from dataclasses import replace
+
     from rich.console import Console
 
     from posekit.apps.checks import load_people
     from posekit.calibration.formats import read_rig
+    from posekit.camera import match_camera_names
 
     _check_outputs(config)
-    keypoints = load_people(config.keypoints)
+    # What is wrong with them is told of this file, not of the one that they were made from.
+    keypoints = replace(load_people(config.keypoints), source=str(config.keypoints))
     _rows_of_span(config, keypoints)  # a span that cannot be is said before the work
-    rig = read_rig(config.rig) if config.rig else None
+    rig = match_camera_names(read_rig(config.rig), keypoints.cameras) if config.rig else None
     console = Console(stderr=True, markup=False, highlight=False)
     if config.overlay and rig:
         _write_overlay(config, keypoints, rig, console)
@@ -161,8 +165,11 @@ def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None",
 
 
 def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", console: Any) -> None:
+    import warnings
+
     from posekit.apps.checks import require_places
     from posekit.capture import Capture
+    from posekit.errors import PosekitWarning
     from posekit.io.video import write_video
     from posekit.view.overlay import overlay_frames, write_picture
     from posekit.view.scene import Scene
@@ -171,6 +178,9 @@ def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", con
     assert config.videos is not None
     videos = Capture.open(config.videos).videos
     require_places((config.overlay,), videos.values())
+    if alone := sorted(set(rig.names) ^ set(videos)):
+        message = f"left out of the overlay, without a video or without a calibration: {', '.join(alone)}"
+        warnings.warn(PosekitWarning(message), stacklevel=2)
     video = _is_video(config.overlay)
     if video:
         rows = _rows_of_span(config, keypoints)
