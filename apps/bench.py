@@ -53,10 +53,9 @@ def main(config: BenchConfig) -> None:
 
 def _check(config: BenchConfig) -> None:
     """Say before the work, not after it, what cannot be."""
-    import math
-
+    from posekit.apps.checks import require_places, require_positive
     from posekit.errors import PosekitError
-    from posekit.io.files import require_file, require_folder
+    from posekit.io.files import require_file
 
     if config.peer is not None:
         require_file(config.peer, "the Python interpreter of the peer's environment")
@@ -65,11 +64,7 @@ def _check(config: BenchConfig) -> None:
     for name, value in (("points", config.points), ("repeats", config.repeats), ("threads", config.threads)):
         if value < 1:
             raise PosekitError(f"--{name}: {value} is not a positive number")
-    if not 0 < config.threshold_px < math.inf:
-        raise PosekitError(f"--threshold-px: {config.threshold_px:g} is not a positive number")
+    require_positive("--threshold-px", config.threshold_px)
     if any(count < 2 for count in config.cameras):
         raise PosekitError(f"--cameras: {min(config.cameras)} cannot place a point, 2 or more were expected")
-    if config.json is not None:
-        require_folder(config.json.parent, "the folder to write into")
-        if config.json.is_dir():
-            raise PosekitError(f"{config.json}: cannot be written: it is a folder, a file was expected")
+    require_places((config.json,), (config.peer,))

@@ -34,22 +34,20 @@ def main(config: CalibrateConfig) -> None:
 
     from rich.console import Console
 
-    from posekit.apps.provenance import write_record
+    from posekit.apps.checks import require_places, require_positive
+    from posekit.apps.provenance import record_path, write_record
     from posekit.apps.triangulate import open_detections
     from posekit.calibration.formats import read_rig, write_aniposelib
     from posekit.calibration.refinement import refine_rig
     from posekit.camera import match_camera_names
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder, write_json
+    from posekit.io.files import write_json
     from posekit.people.reconstruction import identify_people
 
-    for path in (config.out, config.json):
-        if path is not None:
-            require_folder(path.parent, "the folder to write into")
+    require_places((config.out, record_path(config.out), config.json), (config.refine, config.keypoints))
+    require_positive("--fps", config.fps)
     if config.out.suffix.lower() != ".toml":
         raise PosekitError(f"{config.out}: the refined rig is a .toml file (`posekit convert` makes others of it)")
-    if config.out.resolve() in (config.refine.resolve(), config.keypoints.resolve()):
-        raise PosekitError(f"{config.out}: would be written over; every output needs a name of its own")
     rig = read_rig(config.refine)
     source = open_detections(config.keypoints, rig, config.skeleton, config.fps)
     whole = match_camera_names(rig, source.cameras)

@@ -61,22 +61,13 @@ def main(config: EvaluateConfig) -> None:
 
 def _check(config: EvaluateConfig) -> None:
     """Say before the work, not after it, what cannot be."""
-    import math
-
+    from posekit.apps.checks import require_places, require_positive
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
 
     if (config.rig is None) != (config.keypoints is None):
         given, lacking = ("--keypoints", "--rig") if config.rig is None else ("--rig", "--keypoints")
         raise PosekitError(f"{given}: is of use with {lacking} only, which is missing")
     if config.held_out and config.keypoints is None:
         raise PosekitError("--held-out: needs the cameras' detections, --rig and --keypoints")
-    if not 0 < config.match_distance < math.inf:
-        raise PosekitError(f"--match-distance: {config.match_distance:g} is not a positive number")
-    if config.json is not None:
-        require_folder(config.json.parent, "the folder to write into")
-        if config.json.is_dir():
-            raise PosekitError(f"{config.json}: cannot be written: it is a folder, a file was expected")
-        inputs = [path for path in (config.result, *config.reference, config.rig, config.keypoints) if path]
-        if config.json.resolve() in [path.resolve() for path in inputs]:
-            raise PosekitError(f"{config.json}: would be written over; the figures need a name of their own")
+    require_positive("--match-distance", config.match_distance)
+    require_places((config.json,), (config.result, *config.reference, config.rig, config.keypoints))

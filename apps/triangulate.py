@@ -89,29 +89,17 @@ def main(config: TriangulateConfig) -> None:
 
 def _check(config: TriangulateConfig) -> None:
     """Say before the work, not after it, that a number cannot be or that the result could not be written."""
-    import math
-
+    from posekit.apps.checks import require_places, require_positive
     from posekit.apps.provenance import record_path
     from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
 
-    for path in (config.out, config.json):
-        if path is not None:
-            require_folder(path.parent, "the folder to write into")
-            if path.is_dir():
-                raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
+    require_places((config.out, record_path(config.out), config.json), (config.keypoints, config.rig))
     if config.out.suffix.lower() not in (".h5", ".hdf5"):
         raise PosekitError(f"{config.out}: the result is an HDF5 file, a name ending in .h5 was expected")
-    inputs = [path.resolve() for path in (config.keypoints, config.rig)]
-    outputs = [path.resolve() for path in (config.out, record_path(config.out), config.json) if path is not None]
-    for number, path in enumerate(outputs):
-        if path in inputs or path in outputs[:number]:
-            raise PosekitError(f"{path}: would be written over; every output needs a name of its own")
     if config.min_views < 2:
         raise PosekitError(f"--min-views: {config.min_views} views cannot place a point, 2 or more were expected")
-    for name, value in (("--threshold-px", config.threshold_px), ("--fps", config.fps)):
-        if value is not None and not 0 < value < math.inf:
-            raise PosekitError(f"{name}: {value:g} is not a positive number")
+    require_positive("--threshold-px", config.threshold_px)
+    require_positive("--fps", config.fps)
 
 
 def open_detections(path: Path, rig: "Rig", skeleton: str | None, fps: float | None) -> "KeypointSource":

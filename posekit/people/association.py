@@ -17,6 +17,7 @@ from torch import Tensor
 
 from posekit.camera import CameraBatch, Rig
 from posekit.errors import PosekitError
+from posekit.geometry.chunks import map_chunks
 from posekit.geometry.triangulation import triangulate_robust
 from posekit.keypoints import Keypoints2D, KeypointSource
 from posekit.people.tracks import AssociationSettings, Tracks
@@ -72,16 +73,12 @@ class Associator:
         joints = skeleton.part("body") if "body" in skeleton.parts else np.arange(skeleton.joint_count)
         xy = torch.from_numpy(keypoints.xy[:, :, :, joints].astype(np.float64))
         confidence = torch.from_numpy(keypoints.confidence[:, :, :, joints].astype(np.float64))
-        groups = [
-            members
-            for start in range(0, len(xy), CHUNK_FRAMES)
-            for members in _group_views(
-                xy[start : start + CHUNK_FRAMES],
-                confidence[start : start + CHUNK_FRAMES],
-                self._cameras,
-                self._settings,
-            )
-        ]
+
+        def group(chunk: slice) -> list[list[NDArray[np.int64]]]:
+            return _group_views(xy[chunk], confidence[chunk], self._cameras, self._settings)
+
+        chunks = [slice(start, start + CHUNK_FRAMES) for start in range(0, len(xy), CHUNK_FRAMES)]
+        groups = list(itertools.chain.from_iterable(map_chunks(group, chunks, xy.device)))
         frame_of = np.array([f for f, members in enumerate(groups) for _ in members], dtype=np.int64)
         member = np.array([m for members in groups for m in members], dtype=np.int64).reshape(-1, len(self._cameras))
         points, support = _triangulate_groups(xy, confidence, self._cameras, frame_of, member, self._settings)
@@ -156,24 +153,26 @@ def _pair_similarity(xy: Tensor, confidence: Tensor, cameras: CameraBatch, limit
     normalised = cameras.undistort(flat_xy).reshape(F, P, J, C, 2).permute(0, 3, 1, 2, 4)
     seen = torch.isfinite(normalised).all(dim=-1) & (confidence > 0)
     homogeneous = torch.cat((normalised, torch.ones_like(normalised[..., :1])), dim=-1)
-    directions = torch.einsum("cik,fcpji->fcpjk", cameras.rotation, homogeneous)
-    directions = torch.nn.functional.normalize(directions, dim=-1)
+    directions = torch.einsum("cik,fcpji->kfcpj", cameras.rotation, homogeneous)
+    directions = directions * directions.square().sum(dim=0).rsqrt()
     low = torch.where(seen[..., None], xy, torch.inf).amin(dim=3)
     high = torch.where(seen[..., None], xy, -torch.inf).amax(dim=3)
     size = (high - low).norm(dim=-1).clamp(min=MIN_EXTENT_PX)  # (F, C, P) px
     similarity = torch.zeros((F, C, P, C, P), dtype=xy.dtype)
     centres, focal = cameras.centres_world, cameras.matrix[:, 0, 0]
     for a, b in itertools.combinations(range(C), 2):
-        # (F, Pa, Pb, J): the common perpendicular of two rays.
-        rays_a, rays_b = directions[:, a][:, :, None], directions[:, b][:, None]
+        # (F, Pa, Pb, J): how two rays pass each other. The length of their common perpendicular is the triple product of the
+        # rays and the baseline over the sine of their angle.
+        rays_a, rays_b = directions[:, :, a][:, :, :, None], directions[:, :, b][:, :, None]
         common = seen[:, a][:, :, None] & seen[:, b][:, None]
-        cosine = (rays_a * rays_b).sum(dim=-1)
-        baseline = centres[b] - centres[a]
-        along_a, along_b = (rays_a * baseline).sum(dim=-1), (rays_b * baseline).sum(dim=-1)
+        baseline = (centres[b] - centres[a])[:, None, None, None, None]
+        along_a, along_b = (rays_a * baseline).sum(dim=0), (rays_b * baseline).sum(dim=0)
+        normal_b = torch.linalg.cross(rays_b, baseline.expand_as(rays_b), dim=0)
+        cosine = _dot(rays_a, rays_b)
         sine2 = (1 - cosine * cosine).clamp(min=1e-9)
         reach_a = (along_a - cosine * along_b) / sine2
         reach_b = (cosine * along_a - along_b) / sine2
-        gap = (baseline + reach_b[..., None] * rays_b - reach_a[..., None] * rays_a).norm(dim=-1)
+        gap = _dot(rays_a, normal_b).abs() * sine2.rsqrt()
         size_a, size_b = size[:, a][:, :, None, None], size[:, b][:, None, :, None]
         # Half of the gap falls to either view.
         relative = gap / 4 * (focal[a] / reach_a / size_a + focal[b] / reach_b / size_b)
@@ -183,6 +182,11 @@ def _pair_similarity(xy: Tensor, confidence: Tensor, cameras: CameraBatch, limit
         similarity[:, a, :, b] = total
         similarity[:, b, :, a] = total.transpose(1, 2)
     return similarity.reshape(F, C * P, C * P)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Scalar products of vectors (3, ...), broadcast without building them all out."""
+    return torch.addcmul(torch.addcmul(a[0] * b[0], a[1], b[1]), a[2], b[2])
 
 
 def _join(similarity: NDArray[np.float64], camera_of: NDArray[np.int64]) -> list[list[int]]:
