@@ -28,11 +28,11 @@ class BootstrapConfig:
     out: Path
     """The run folder to write. The same command on it again goes on after the last finished step."""
     rig: Path | None = None
-    """calibration.toml or Qualisys *.qca.txt; <capture>/calibration.toml if not given."""
+    """Any camera file that posekit knows; <capture>/calibration.toml if not given."""
     keypoints: Path = Path("keypoints2d.h5")
     """The body's (and, for round 0, the hands') 2D keypoints: keypoints2d.h5 or a folder of OpenPose JSON, in the capture."""
     skeleton: str | None = None
-    """Order of the body's joints in OpenPose JSON: BODY_25 or BODY_25B."""
+    """Order of the joints, where the files do not say it; told by the joints' number and places if not given."""
     detector: Path | None = None
     """Weights to start from (*.safetensors); posekit's own, trained on synthetic hands, if not given."""
     rounds: int = 1
@@ -122,15 +122,16 @@ def prepare_capture(
     folder: Path, rig_path: Path, keypoints_path: Path, skeleton: str | None, detector: "HandDetector"
 ) -> "BootstrapInput":
     """Open a capture with its rig and keypoints, and check that they belong together."""
-    from posekit.apps.triangulate import open_detections
     from posekit.bootstrap.rounds import BootstrapInput
     from posekit.calibration.formats import read_rig
     from posekit.camera import match_camera_names
     from posekit.capture import Capture
+    from posekit.io.keypoint_files import open_keypoints
 
     capture = Capture.open(folder)
     rig = match_camera_names(read_rig(rig_path), tuple(capture.videos))
-    source = open_detections(keypoints_path, rig, skeleton, capture.fps)
+    sizes = {camera.name: camera.size for camera in rig.cameras}
+    source = open_keypoints(keypoints_path, skeleton, capture.fps, sizes)
     keypoints = source.read(0, len(source.frames))
     capture.check_rig(rig)
     check_against_capture(keypoints, capture.videos, capture.frame_count)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from posekit.camera import Rig
+    from posekit.io.video import VideoReader
     from posekit.keypoints import KeypointSource
     from posekit.people.reconstruction import Reconstruction
     from posekit.skeleton import Skeleton
@@ -103,25 +104,50 @@ def _check(config: TriangulateConfig) -> None:
 
 
 def open_detections(path: Path, rig: "Rig", skeleton: str | None, fps: float | None) -> "KeypointSource":
-    """Open 2D keypoints of any kind; fps as the videos beside them have it, where it is not given."""
+    """Open 2D keypoints of any kind; fps as the videos beside them have it, where it is not given.
+
+    Warns where these videos' pictures are not as large as the rig says.
+    """
     from posekit.io.keypoint_files import open_keypoints
 
+    videos = _videos_beside(path)
     sizes = {camera.name: camera.size for camera in rig.cameras}
-    return open_keypoints(path, skeleton, fps or _rate_of_videos(path), sizes)
+    for name, video in videos.items():
+        if sizes.get(name, video.size) != video.size:
+            _warn_of_size(name, video.size, sizes[name], str(video.path))
+    rate = next((video.fps for video in videos.values()), None)
+    return open_keypoints(path, skeleton, fps or rate, sizes)
 
 
-def _rate_of_videos(keypoints: Path) -> float | None:
-    """Frames per second of the first video of the capture that a folder of JSON is part of; None where there is none."""
+def _videos_beside(keypoints: Path) -> dict[str, "VideoReader"]:
+    """Videos, by name, of the capture that a folder of JSON is part of: those in <folder>/../videos that can be read."""
     from contextlib import suppress
 
+    from posekit.capture import VIDEO_SUFFIXES
     from posekit.errors import PosekitError
     from posekit.io.video import VideoReader
 
+    videos = {}
     if keypoints.is_dir():
-        for video in sorted((keypoints.resolve().parent / "videos").glob("*.*")):
-            with suppress(PosekitError):
-                return VideoReader(video).fps
-    return None
+        for path in sorted((keypoints.resolve().parent / "videos").glob("*.*")):
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                with suppress(PosekitError):
+                    videos[path.stem] = VideoReader(path)
+    return videos
+
+
+def _warn_of_size(name: str, found: tuple[int, int], expected: tuple[int, int], video: str) -> None:
+    import warnings
+
+    from posekit.errors import PosekitWarning
+
+    warnings.warn(
+        PosekitWarning(
+            f"{video}: pictures are {found[0]} x {found[1]} px where the rig says {expected[0]} x {expected[1]} for camera "
+            f"'{name}'; keypoints are taken as they are, not rescaled"
+        ),
+        stacklevel=2,
+    )
 
 
 class Figures:
