@@ -24,7 +24,7 @@ HYPOTHESIS_VIEWS = 8
 MIN_PAIR_ANGLE = 15 * torch.pi / 180
 
 #: Thresholds by which a hypothesis is refined, in units of the asked one.
-NARROWING = (2.5, 1.6, 1.0, 1.0)
+NARROWING = (2.5, 1.5, 1.0)
 
 
 @dataclass(frozen=True)

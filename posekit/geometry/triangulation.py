@@ -33,9 +33,6 @@ CHUNK_NUMBERS = 2**20
 #: No picture is larger (px).
 _OUTERMOST_PX = 1e6
 
-#: Gauss-Newton steps with the lens, after those without.
-REFINEMENT_STEPS = 2
-
 #: How many degrees of freedom the expected noise counts for in a point's covariance, beside its own residuals.
 NOISE_FREEDOM = 3
 
@@ -170,20 +167,15 @@ def _refine_with_lens(
     normal = jacobian.normal_matrix(weight)
     inverse = inverse_symmetric(normal.movedim(0, -1)).movedim(-1, 0)
     steps = inverse * (inliers.sum(dim=0) - 1).clamp_(0, 1)
-    cost = (weight * error2).sum(dim=0)
-    best, best_error2 = points, error2
-    # The normal matrix of the first step serves the second, too: the point is within millimetres of its place from the start,
-    # so that each step takes away all but about a thousandth of what is left.
-    for _ in range(REFINEMENT_STEPS):
-        points = points - _times(steps, jacobian.gradient(weight, off_u, off_v))
-        at_u, at_v = lenses.project(points)
-        off_u, off_v = at_u - u, at_v - v
-        error2 = (off_u * off_u).addcmul_(off_v, off_v)
-        new_cost = (weight * error2).sum(dim=0)
-        better = (new_cost <= cost).to(cost)
-        best, best_error2 = torch.lerp(best, points, better), torch.lerp(best_error2, error2, better)
-        cost = torch.minimum(cost, new_cost)
-    # The steps moved the point by a little; a view that left the threshold by that is still what the point was made of.
+    # One Gauss-Newton step: those without the lens have brought the point to within millimetres of its place, and a step leaves
+    # about a thousandth of what there was; a second one moved no point of 40,000 by more than 3e-8 m.
+    moved = points - _times(steps, jacobian.gradient(weight, off_u, off_v))
+    at_u, at_v = lenses.project(moved)
+    off_u, off_v = at_u - u, at_v - v
+    moved_error2 = (off_u * off_u).addcmul_(off_v, off_v)
+    better = ((weight * moved_error2).sum(dim=0) <= (weight * error2).sum(dim=0)).to(points)
+    best, best_error2 = torch.lerp(points, moved, better), torch.lerp(error2, moved_error2, better)
+    # The step moved the point by a little; a view that left the threshold by that is still what the point was made of.
     return _Fit(best, inliers, best_error2.sqrt_(), jacobian, inverse, normal[0] + normal[3] + normal[5])
 
 

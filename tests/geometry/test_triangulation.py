@@ -376,7 +376,7 @@ def test_a_group_stands_and_falls_together():
     assert not found.inliers[:, :, 1].any()
     assert found.inliers[:, :, 2:].all()
     error = np.linalg.norm(found.points_world.numpy() - points, axis=-1)
-    assert error[:, [0, 1, 3]].max() < 1e-9
+    assert error[:, [0, 1, 3]].max() < 1e-7  # single precision, and one step from there
     assert 0.005 < error[:, 2].mean() < 0.05  # the joint that its group kept in is pulled by a share of 24 px at 4.5 m
 
 
