@@ -115,7 +115,7 @@ def bones(xyz: NDArray[np.float64], skeleton: "Skeleton", joints: tuple[str, ...
     """Lengths of each person's bones over time, and how alike left and right are; xyz: (F, P, J, 3) of the whole skeleton.
 
     Bones count whose two ends are among the joints. ``bone_std_mm`` is the mean over the body's bones of their standard
-    deviation over time, ``bone_variation`` the median of their coefficients of variation, ``symmetry_mm`` the mean absolute
+    deviation over time, ``bone_variation`` the mean of their coefficients of variation, ``symmetry_mm`` the mean absolute
     difference of left and right; the same per part under ``parts``, every bone by itself under ``bones``.
     """
     from posekit.metrics import bone_lengths, bone_spread, mirrored_bones, symmetry_errors
@@ -140,7 +140,7 @@ def bones(xyz: NDArray[np.float64], skeleton: "Skeleton", joints: tuple[str, ...
                 "bones": int(chosen.sum()),
                 "mean_mm": _mean(1e3 * spread.mean[chosen]),
                 "std_mm": _mean(1e3 * spread.std[chosen]),
-                "variation": _median(spread.coefficient[chosen]),
+                "variation": _mean(spread.coefficient[chosen]),
                 "symmetry_mm": _mean(1e3 * sides[np.isfinite(sides)]),
             }
         first = figures["body"] if "body" in figures else next(iter(figures.values()))

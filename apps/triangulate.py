@@ -159,6 +159,8 @@ class Figures:
         self._joints = joints or tuple(joint for joint in usual if not joint.endswith(("_eye", "_ear")))
         self._places = skeleton.indices(self._joints)  # raises for a name that is not there
         self._persons: list[_PersonFigures] = []
+        self._hands = {part: skeleton.part(part) for part in ("left_hand", "right_hand") if part in skeleton.parts}
+        self._of_hands: list[dict[str, _PersonFigures]] = []
         self._points = 0
         self._swapped = 0
         self._residuals: tuple[float, float] = (float("nan"), float("nan"))
@@ -170,20 +172,24 @@ class Figures:
         people = result.people
         count = people.xyz.shape[1]
         self._persons = self._persons or [_PersonFigures() for _ in range(count)]
+        self._of_hands = self._of_hands or [{part: _PersonFigures() for part in self._hands} for _ in range(count)]
         for p, person in enumerate(self._persons):
-            person.add(
-                people.reprojection_px[:, p, self._places],
-                people.inliers[:, p, self._places],
-                result.detections.confidence[:, :, p, self._places].transpose(0, 2, 1) >= CONFIDENT,
-                np.asarray(np.isfinite(people.xyz[:, p, self._places]).all(axis=-1)),
-            )
+            person.add(result, p, self._places)
+            for part, hand in self._of_hands[p].items():
+                hand.add(result, p, self._hands[part])
         self._points += int(np.isfinite(people.xyz[..., 0]).sum())
         self._swapped += int(result.swapped.sum())
         self._residuals = result.threshold_px, result.rig_residual_px
 
     def measured(self, seconds: float) -> dict[str, Any]:
         """Return person 0's figures, and the same of everyone under ``persons``."""
-        persons = [person.measured() for person in self._persons]
+        persons = [
+            {
+                **person.measured(),
+                **({"hands": {part: hand.measured() for part, hand in hands.items()}} if hands else {}),
+            }
+            for person, hands in zip(self._persons, self._of_hands, strict=True)
+        ]
         return {
             **persons[0],
             "points_per_second": self._points / seconds,
@@ -204,16 +210,14 @@ class _PersonFigures:
         self._every: list[NDArray[np.float32]] = []
         self._points = self._failed = self._views = self._frames = 0
 
-    def add(
-        self,
-        error: "NDArray[np.float32]",
-        kept: "NDArray[np.bool_]",
-        confident: "NDArray[np.bool_]",
-        found: "NDArray[np.bool_]",
-    ) -> None:
-        """Take errors (F, J, C), views that were kept and that are confident, and points (F, J) that were found."""
+    def add(self, result: "Reconstruction", p: int, joints: "NDArray[np.int64]") -> None:
+        """Take the next frames of person p's joints."""
         import numpy as np
 
+        people = result.people
+        error, kept = people.reprojection_px[:, p, joints], people.inliers[:, p, joints]
+        confident = result.detections.confidence[:, :, p, joints].transpose(0, 2, 1) >= CONFIDENT
+        found = np.asarray(np.isfinite(people.xyz[:, p, joints]).all(axis=-1))
         self._kept.append(error[kept])
         self._every.append(error[confident & np.isfinite(error)])
         self._points += int(found.sum())
@@ -257,6 +261,29 @@ def print_figures(console: Any, figures: dict[str, Any]) -> None:
             number(person["mean_all_views_px"], 2),
         )
     console.print(table)
+    if any("hands" in person for person in figures["persons"]):
+        console.print(_hands_table(figures["persons"]))
     if figures["swapped"]:
         console.print(f"left and right exchanged in {figures['swapped']} detections of joints")
     console.print(f"mean and median: over the views kept; all views: with confidence {CONFIDENT} or more, kept or not")
+
+
+def _hands_table(persons: list[dict[str, Any]]) -> Any:
+    """One row for each hand of each person."""
+    from posekit.apps.tables import figures_table, number
+
+    columns = ("person", "hand", "frames", "points", "failed", "views/point", "mean px", "median px")
+    table = figures_table("hands", columns)
+    for p, person in enumerate(persons):
+        for part, hand in person["hands"].items():
+            table.add_row(
+                str(p),
+                part.removesuffix("_hand"),
+                str(hand["frames"]),
+                str(hand["points"]),
+                str(hand["points_failed"]),
+                f"{hand['views_per_point']:.2f}",
+                number(hand["mean_reprojection_px"], 2),
+                number(hand["median_reprojection_px"], 2),
+            )
+    return table

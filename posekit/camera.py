@@ -6,7 +6,7 @@ z forward. Pixel (0, 0) is the centre of the top-left pixel.
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -177,18 +177,11 @@ class Rig:
 def match_camera_names(rig: Rig, names: Sequence[str]) -> Rig:
     """Rename cameras that a capture calls by `names`, where the two differ by punctuation, case or leading zeros only.
 
-    Warns, naming the pairs. Where that is not one to one, or does not find every name, the rig is returned as it is: never is
-    a camera matched by its place. Cameras that the capture does not have keep their names.
+    Or by one word that all of them share: cam_0, cam_1 for port_0, port_1. Warns, naming the pairs. Where that is not one to one,
+    or does not find every name, the rig is returned as it is: never is a camera matched by its place. Cameras that the capture
+    does not have keep their names.
     """
-    missing = [name for name in names if name not in rig.names]
-    free = [name for name in rig.names if name not in names]
-    pairs = {}
-    for name in missing:
-        alike = [other for other in free if _spelling(other) == _spelling(name)]
-        rivals = [other for other in (*rig.names, *names) if other not in (name, *alike)]
-        if len(alike) != 1 or any(_spelling(other) == _spelling(name) for other in rivals):
-            return rig
-        pairs[alike[0]] = name
+    pairs = _pairs_alike(rig.names, names, _spelling) or _pairs_alike(rig.names, names, _number_of_one_word)
     if not pairs:
         return rig
     told = ", ".join(f"{old} is taken for {new}" for old, new in pairs.items())
@@ -199,7 +192,36 @@ def match_camera_names(rig: Rig, names: Sequence[str]) -> Rig:
     return Rig(tuple(replace(camera, name=pairs.get(camera.name, camera.name)) for camera in rig.cameras), rig.source)
 
 
-def _spelling(name: str) -> tuple[str, ...]:
+def _pairs_alike(
+    rig_names: Sequence[str],
+    names: Sequence[str],
+    spell: Callable[[str, Sequence[str]], tuple[str, ...] | None],
+) -> dict[str, str]:
+    """Rig's name -> capture's name, for every name that the rig lacks; empty where they are not told apart by their spelling."""
+    missing = [name for name in names if name not in rig_names]
+    free = [name for name in rig_names if name not in names]
+    pairs: dict[str, str] = {}
+    for name in missing:
+        spelling = spell(name, names)
+        alike = [other for other in free if spelling is not None and spell(other, rig_names) == spelling]
+        if len(alike) != 1:
+            return {}
+        rivals = [(other, rig_names) for other in rig_names if other != alike[0]] + [(other, names) for other in names]
+        if any(spell(other, among) == spelling for other, among in rivals if other not in (name, alike[0])):
+            return {}
+        pairs[alike[0]] = name
+    return pairs
+
+
+def _number_of_one_word(name: str, names: Sequence[str]) -> tuple[str, ...] | None:
+    """The number that a name is told by among names that are otherwise one word."""
+    spellings = [_spelling(other) for other in names]
+    words = {tuple(part for part in spelling if not part[0].isdigit()) for spelling in spellings}
+    numbers = tuple(part for part in _spelling(name) if part[0].isdigit())
+    return numbers if len(words) == 1 and len(numbers) == 1 else None
+
+
+def _spelling(name: str, _names: Sequence[str] = ()) -> tuple[str, ...]:
     """What remains of a name without punctuation, case and leading zeros; cam_1_2 stays another one than cam_12."""
     parts = re.findall(r"\d+|[^\W\d_]+(?:[\W_]+[^\W\d_]+)*", name.casefold())
     return tuple(part.lstrip("0") or "0" if part[0].isdigit() else re.sub(r"[\W_]", "", part) for part in parts)

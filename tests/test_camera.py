@@ -267,3 +267,11 @@ def test_cameras_that_are_only_spelled_otherwise_are_renamed(rig, names, expecte
 def test_cameras_are_left_alone_where_their_names_are_not_one_to_one(rig, names):
     before = named(*rig)
     assert match_camera_names(before, names) is before
+
+
+def test_names_that_differ_by_the_word_they_share_are_matched_by_their_number():
+    rig = ring_rig(3)  # cam_1, cam_2, cam_3
+    with pytest.warns(PosekitWarning, match="cam_1 is taken for port_1, cam_3 is taken for port_3"):
+        assert match_camera_names(rig, ("port_1", "port_3")).names == ("port_1", "cam_2", "port_3")
+    assert match_camera_names(rig, ("left_1", "right_1")) is rig  # two words: their numbers tell nothing
+    assert match_camera_names(rig, ("port_1", "port_4")) is rig

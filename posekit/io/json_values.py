@@ -24,7 +24,7 @@ def read_json_file(path: str) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise PosekitError(f"{path}: is damaged ({len(raw)} bytes; {error})") from None
+        raise PosekitError(f"{path}: is damaged ({len(raw)} bytes; {error if raw else 'it is empty'})") from None
 
 
 def number_list(values: list[Any]) -> NDArray[np.float64] | None:

@@ -5,7 +5,7 @@ hand. From it come the thresholds within which views agree, and the covariances.
 """
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,11 +29,11 @@ _ENOUGH_POINTS = 30
 
 @dataclass(frozen=True)
 class Agreement:
-    """Noise of the detections of one capture, for people at its usual distance.
+    """Noise of the detections of one capture, of whoever is detected worst, at the usual distance.
 
     noise_px: (J,), standard deviation per axis of every joint's detections. threshold_px: within which body detections agree
     where all views see the joint; fixed: it was given, and is the same for everyone. residual_px: mean error of the body
-    detections that agree. scale: px per metre at the usual distance.
+    detections that agree. scale: px per metre at the usual distance. person: (P,), everyone's noise as a share of this one's.
     """
 
     noise_px: NDArray[np.float64]
@@ -41,15 +41,16 @@ class Agreement:
     residual_px: float
     scale: float
     fixed: bool = False
+    person: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
 
     def growth(self, scale: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How much larger the noise is of a person who appears at `scale` px per metre; 1 where that is not known.
+        """How much larger the noise is of people who appear at `scale` px per metre, (..., P); as if usual where not known.
 
         Half of the usual variance is taken for the rig's, which is the same in pixels anywhere in the picture, and half for the
         detector's, which grows with the person.
         """
         relative = np.nan_to_num(scale / self.scale, nan=1.0)
-        growth: NDArray[np.float64] = np.sqrt((1 + relative**2) / 2)
+        growth: NDArray[np.float64] = np.sqrt((1 + relative**2) / 2) * self.person
         return growth
 
 
@@ -73,7 +74,7 @@ def person_scale(detections: Keypoints2D, rig: Rig) -> NDArray[np.float64]:
         warnings.simplefilter("ignore", RuntimeWarning)  # who is not seen has no middle
         middle = np.nanmedian(detections.xy[..., body, :], axis=3, keepdims=True)
     F, C, P = middle.shape[:3]
-    limit = np.full((F * P, C), 3 * _generous_threshold(detections, body))
+    limit = np.tile(3 * _generous_thresholds(detections, body), F)[:, None].repeat(C, axis=1)
     found = triangulate_robust(
         torch.from_numpy(middle.transpose(0, 2, 3, 1, 4).reshape(F * P, 1, C, 2)),
         torch.ones(F * P, 1, C),
@@ -106,20 +107,25 @@ def measure_agreement(detections: Keypoints2D, rig: Rig, threshold_px: float | N
     J = detections.skeleton.joint_count
     agreement = Agreement(np.ones(J), np.inf, np.inf, float(np.median(usual)) if usual.size else 1.0)
     growth = agreement.growth(scale)
-    generous = _generous_threshold(detections, body)
+    generous = _generous_thresholds(detections, body)
     cameras = CameraBatch.from_rig(rig)
     points = triangulate_joints(detections, body[:, None], cameras, generous * growth)
     noise = _joint_noise(points, growth, (len(body), 1), generous * growth)
-    usual_noise = float(np.nanmedian(noise)) if np.isfinite(noise).any() else generous / INLIER_SIGMAS
+    person = _person_noise(points, growth, noise)
+    # A person whom the detector knows to the pixel must not narrow what is allowed to the others.
+    noise, person = noise * person.max(initial=0.0), person / person.max(initial=0.0)
+    agreement = replace(agreement, person=person)
+    growth = agreement.growth(scale)
+    usual_noise = float(np.nanmedian(noise)) if np.isfinite(noise).any() else generous.max(initial=8.0) / INLIER_SIGMAS
     everyone = np.full(J, usual_noise)
     everyone[body] = np.where(np.isfinite(noise), noise, usual_noise)
-    measured = float(np.clip(usual_noise * inlier_sigmas(np.array(len(rig))), _NARROWEST_PX, generous))
+    measured = float(np.clip(usual_noise * inlier_sigmas(np.array(len(rig))), _NARROWEST_PX, generous.max(initial=8.0)))
     threshold = threshold_px or measured
     measured_by = replace(
         agreement, noise_px=everyone, threshold_px=threshold, residual_px=threshold, fixed=threshold_px is not None
     )
     limits = body_thresholds(detections, body, measured_by, growth)
-    residual = _residual(triangulate_joints(detections, body[:, None], cameras, limits))
+    residual = _residual(triangulate_joints(detections, body[:, None], cameras, limits), growth)
     return measured_by if residual is None else replace(measured_by, residual_px=residual)
 
 
@@ -182,13 +188,17 @@ def triangulate_joints(
     )
 
 
-def _generous_threshold(detections: Keypoints2D, body: NDArray[np.int64]) -> float:
-    """A share of the people's size in the pictures, px: as far as rays of one person may miss each other at all."""
+def _generous_thresholds(detections: Keypoints2D, body: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A share of everyone's size in the pictures, (P,) px: as far as rays of one person may miss each other at all."""
     xy = detections.xy[..., body, :]
     finite = np.asarray(np.isfinite(xy).all(axis=-1, keepdims=True))
     spread = np.where(finite, xy, -np.inf).max(axis=3) - np.where(finite, xy, np.inf).min(axis=3)
-    size = np.linalg.norm(spread[finite[..., 0].any(axis=-1)], axis=-1)
-    return max(AssociationSettings.max_pair_distance * float(np.median(size)), 8.0) if size.size else 8.0
+    size = np.where(finite.any(axis=(3, 4)), np.linalg.norm(spread, axis=-1), np.nan)  # (F, C, P)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # who is not seen has no size
+        usual = np.nanmedian(size, axis=(0, 1))
+    generous: NDArray[np.float64] = np.fmax(AssociationSettings.max_pair_distance * usual, 8.0)
+    return generous
 
 
 def _joint_noise(
@@ -203,14 +213,9 @@ def _joint_noise(
     not move. Points of three views and more, where there are any: two rays nearly always meet, whatever the rig. What the
     threshold has cut off is added again.
     """
-    F, C, P = growth.shape
     count = int(np.prod(joints))
-    inliers, error = (values.reshape(F, P, count, C).numpy() for values in (points.inliers, points.reprojection_px))
-    relative = np.where(inliers, error, 0) / growth.transpose(0, 2, 1)[:, :, None]
-    views = inliers.sum(axis=-1)
-    counted = views >= (3 if (views >= 3).any() else 2)
-    freedom = np.maximum(2 * views - 3, 1)
-    estimate = np.sqrt((relative**2).sum(axis=-1) / freedom / (1 - 2 / (9 * freedom)) ** 3)
+    views = points.inliers.reshape(growth.shape[0], growth.shape[2], count, -1).sum(dim=-1).numpy()
+    estimate, counted = _point_estimates(points, growth, count)
     own = [estimate[:, :, joint][counted[:, :, joint]] for joint in range(count)]
     noise = np.array([np.median(values) if len(values) >= _ENOUGH_POINTS else np.nan for values in own])
     if np.isnan(noise).all() and counted.any():
@@ -226,8 +231,37 @@ def _joint_noise(
     return cut
 
 
-def _residual(points: Triangulation) -> float | None:
-    """Mean error (px) of the views that agree, over points of three views and more where there are any."""
-    views = points.inliers.sum(dim=-1, keepdim=True)
-    kept = points.reprojection_px[points.inliers & (views >= (3 if bool((views >= 3).any()) else 2))]
-    return float(kept.mean()) if len(kept) else None
+def _point_estimates(
+    points: Triangulation, growth: NDArray[np.float64], joint_count: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """What every point's residuals say of the noise, (F, P, J) px at growth 1, and which points count: see `_joint_noise`."""
+    F, C, P = growth.shape
+    shape = (F, P, joint_count, C)
+    inliers, error = (values.reshape(shape).numpy() for values in (points.inliers, points.reprojection_px))
+    relative = np.where(inliers, error, 0) / growth.transpose(0, 2, 1)[:, :, None]
+    views = inliers.sum(axis=-1)
+    freedom = np.maximum(2 * views - 3, 1)
+    estimate = np.sqrt((relative**2).sum(axis=-1) / freedom / (1 - 2 / (9 * freedom)) ** 3)
+    return estimate, views >= (3 if (views >= 3).any() else 2)
+
+
+def _person_noise(
+    points: Triangulation, growth: NDArray[np.float64], joint_noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Everyone's noise (P,) in units of the joints' noise (J,); that of the worst for people of whom too few points tell it."""
+    estimate, counted = _point_estimates(points, growth, len(joint_noise))
+    relative = np.where(counted & np.isfinite(joint_noise), estimate / joint_noise, np.nan)
+    everyone = [values[np.isfinite(values)] for values in relative.transpose(1, 0, 2)]
+    noise = np.array([np.median(own) if len(own) >= _ENOUGH_POINTS else np.nan for own in everyone])
+    known = np.isfinite(noise) & (noise > 0)
+    return np.where(known, noise, noise[known].max() if known.any() else 1.0)
+
+
+def _residual(points: Triangulation, growth: NDArray[np.float64]) -> float | None:
+    """Mean error (px, of growth 1) of the views that agree, over points of three views and more where there are any."""
+    F, C, P = growth.shape
+    inliers, error = (values.reshape(F, P, -1, C).numpy() for values in (points.inliers, points.reprojection_px))
+    views = inliers.sum(axis=-1, keepdims=True)
+    kept = inliers & (views >= (3 if (views >= 3).any() else 2))
+    relative = error / growth.transpose(0, 2, 1)[:, :, None]
+    return float(relative[kept].mean()) if kept.any() else None

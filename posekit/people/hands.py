@@ -18,11 +18,12 @@ MAX_WRIST_GAP = 0.2
 LONGEST_PALM_BONE, LONGEST_FINGER_BONE = 0.15, 0.09
 
 
-def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float) -> NDArray[np.float64]:
+def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """Within how many pixels a hand's keypoints agree: 0.2 B, or what the rig can do, whichever is larger.
 
-    hand_xy: (F, C, P, 21, 2). Returns (F, P, C). B is that of the joints that lie together, and the median over 31 frames
-    around: a single detection may be a small heap, and a stray joint must not widen the threshold that is to reject it.
+    hand_xy: (F, C, P, 21, 2); rig_residual_px: one for all, or (P,). Returns (F, P, C). B is that of the joints that lie
+    together, and the median over 31 frames around: a single detection may be a small heap, and a stray joint must not widen the
+    threshold that is to reject it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN hands stay NaN

@@ -255,7 +255,7 @@ def _measure_everyone(detections: Keypoints2D, rig: Rig, settings: Reconstructio
     growth = agreement.growth(person_scale(detections, rig))
     cameras = CameraBatch.from_rig(rig)
     for _, hand in _hands(detections):
-        limit = hand_thresholds(detections.xy[..., hand, :], agreement.residual_px).transpose(0, 2, 1)
+        limit = _hand_limits(detections, hand, agreement)
         for groups, found in _triangulate_hand(detections, hand, cameras, agreement, growth, settings):
             agreement = with_noise_of(agreement, found, groups, growth, limit)
     return agreement
@@ -264,6 +264,12 @@ def _measure_everyone(detections: Keypoints2D, rig: Rig, settings: Reconstructio
 def _hands(detections: Keypoints2D) -> list[tuple[str, NDArray[np.int64]]]:
     skeleton = detections.skeleton
     return [(side, skeleton.part(side)) for side in ("left_hand", "right_hand") if side in skeleton.parts]
+
+
+def _hand_limits(detections: Keypoints2D, hand: NDArray[np.int64], agreement: Agreement) -> NDArray[np.float64]:
+    """Within how many px the views agree on a hand, (F, C, P)."""
+    residual = agreement.residual_px * agreement.person
+    return hand_thresholds(detections.xy[..., hand, :], residual).transpose(0, 2, 1)
 
 
 def _triangulate_hand(
@@ -275,7 +281,7 @@ def _triangulate_hand(
     settings: ReconstructionSettings,
 ) -> Iterator[tuple[NDArray[np.int64], Triangulation]]:
     """Triangulate a hand's wrist alone and its fingers each as one; yields the joints (K, G) and their points."""
-    limit = hand_thresholds(detections.xy[..., hand, :], agreement.residual_px).transpose(0, 2, 1)
+    limit = _hand_limits(detections, hand, agreement)
     views = settings.hand_min_views or settings.min_views
     for groups in (hand[:1, None], hand[np.array(HAND_FINGERS)]):
         noise = growth[..., None] * agreement.noise_px[groups].mean(axis=-1)
@@ -318,8 +324,8 @@ def _check_scale(span: float, skeleton: Skeleton, rig: Rig) -> None:
         return
     if not large / 400 < span < large:
         raise PosekitError(
-            f"{rig.source}: {who} out {span:.3g} m across: the rig's units are not metres "
-            "(are they millimetres, or squares of a board?)"
+            f"{rig.source}: {who} out {span:.{0 if span >= 100 else 3}f} m across: the rig's units are not metres (are they "
+            "millimetres, or squares of a board? `posekit convert --units` makes metres of them)"
         )
     if span > usual:
         warnings.warn(PosekitWarning(f"{rig.source}: {who} out {span:.2g} m across; check its units"), stacklevel=4)
