@@ -20,9 +20,9 @@ AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 class AnglesConfig:
     """Write the joint angles of body and fingers, in degrees; several people make a file each."""
 
-    keypoints: Annotated[Path, tyro.conf.Positional]
+    keypoints: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """The keypoints3d.h5 to read."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The .csv to write: a row per frame, a column per angle. Several people make out_p0.csv, out_p1.csv, ..."""
     person: int | None = None
     """Write this person only, under the name as it is given."""

@@ -27,10 +27,10 @@ CameraFormat = Literal[
 class ConvertConfig:
     """Convert camera files into each other, and 2D keypoints of other tools to keypoints2d.h5."""
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """Cameras: .toml (aniposelib, Pose2Sim, FreeMoCap, Caliscope), .qca.txt (Qualisys), .json (Panoptic), .yml (OpenCV), or
     the folder of EasyMocap, OpenPose, OpenCV or COLMAP. Or 2D keypoints: what `posekit triangulate` reads."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Cameras: .toml (aniposelib), .json (Panoptic), .yml (OpenCV), or a folder (EasyMocap). 2D keypoints: .h5."""
     format: Annotated[CameraFormat | None, tyro.conf.arg(name="from")] = None
     """Read the cameras as this format, whatever their name and content suggest."""

@@ -38,9 +38,9 @@ FORMATS = {
 class ExportConfig:
     """Write people in 3D as .trc (OpenSim, Pose2Sim), .c3d, .csv (Anipose), .bvh (Blender) or .json (OpenPose)."""
 
-    keypoints: Annotated[Path, tyro.conf.Positional]
+    keypoints: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """The keypoints3d.h5 to read."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The file to write; its ending says the format. Several people make out_p0.trc, out_p1.trc, ... (.c3d and .json hold
     them all). people.json makes a folder people_json with a file for each frame."""
     person: int | None = None

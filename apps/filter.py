@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class FilterConfig:
     """Fill the short gaps of people in 3D, then smooth every joint over time."""
 
-    keypoints: Annotated[Path, tyro.conf.Positional]
+    keypoints: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """The keypoints3d.h5 to read."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The keypoints3d.h5 to write."""
     filter: Literal["butterworth", "one-euro", "median", "none"] = "butterworth"
     """butterworth delays nothing; one-euro uses no later frame; median is for single outliers; none fills gaps only."""

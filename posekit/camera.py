@@ -177,9 +177,9 @@ class Rig:
 def match_camera_names(rig: Rig, names: Sequence[str]) -> Rig:
     """Rename cameras that a capture calls by `names`, where the two differ by punctuation, case or leading zeros only.
 
-    Or by one word that all of them share: cam_0, cam_1 for port_0, port_1. Warns, naming the pairs. Where that is not one to one,
-    or does not find every name, the rig is returned as it is: never is a camera matched by its place. Cameras that the capture
-    does not have keep their names.
+    Or by one word that all of them share: cam_0, cam_1 for port_0, port_1. Warns, naming the pairs. Where that is not one to
+    one, or does not find every name, the rig is returned as it is: never is a camera matched by its place. Cameras that the
+    capture does not have keep their names.
     """
     pairs = _pairs_alike(rig.names, names, _spelling) or _pairs_alike(rig.names, names, _number_of_one_word)
     if not pairs:
@@ -197,7 +197,7 @@ def _pairs_alike(
     names: Sequence[str],
     spell: Callable[[str, Sequence[str]], tuple[str, ...] | None],
 ) -> dict[str, str]:
-    """Rig's name -> capture's name, for every name that the rig lacks; empty where they are not told apart by their spelling."""
+    """Rig's name -> capture's name, for every name that the rig lacks; empty where their spelling does not tell them apart."""
     missing = [name for name in names if name not in rig_names]
     free = [name for name in rig_names if name not in names]
     pairs: dict[str, str] = {}

@@ -226,7 +226,7 @@ class CameraFile:
             raise PosekitError(f"{path}: units: '{said}' is not known; known are: {', '.join(METRES_PER_UNIT)}")
         if said is not None and unsaid.units not in (None, said):
             raise PosekitError(
-                f"{path}: says itself that its units are {said}, it cannot be read as {unsaid.units}: mend it there"
+                f"{path}: says itself that its units are {said}, it cannot be read as {unsaid.units}; correct the file"
             )
         metres = METRES_PER_UNIT[said or unsaid.units or usual or "m"]
         rig = Rig(tuple(replace(camera, translation=camera.translation * metres) for camera in cameras), str(path))
