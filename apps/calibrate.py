@@ -94,7 +94,9 @@ def _figures(refinement: "Refinement", rig: Any, seconds: float) -> dict[str, An
 
 
 def _print(console: Any, figures: dict[str, Any]) -> None:
-    from posekit.apps.tables import figures_table
+    import math
+
+    from posekit.apps.tables import figures_table, number
 
     before, after = figures["heldout_before"], figures["heldout_after"]
     table = figures_table(
@@ -110,6 +112,9 @@ def _print(console: Any, figures: dict[str, Any]) -> None:
             f"{camera['turned_deg']:.2f}",
             f"{camera['focal_ratio']:.3f}",
         )
+    for p, medians in enumerate(zip(before["person_median_px"], after["person_median_px"], strict=True)):
+        if len(before["person_median_px"]) > 1:
+            table.add_row(f"person {p}", *(number(None if math.isnan(px) else px, 2) for px in medians), "", "", "")
     table.add_row("all", f"{before['median_px']:.2f}", f"{after['median_px']:.2f}", "", "", "")
     console.print(table)
     console.print(

@@ -46,6 +46,7 @@ class RigFigures:
     points: int
     points_found: int
     camera_median_px: dict[str, float]
+    person_median_px: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,13 @@ def rig_figures(detections: Keypoints2D, rig: Rig) -> RigFigures:
     counted = confident & shared & np.isfinite(error)
     if not counted.any():
         raise PosekitError(f"{detections.source}: nobody is seen well by several cameras of {rig.source} at once")
-    by_camera = {
-        name: float(np.median(error[:, c][counted[:, c]])) if counted[:, c].any() else float("nan")
-        for c, name in enumerate(rig.names)
-    }
+
+    def median(of: tuple[slice | int, ...]) -> float:
+        return float(np.median(error[of][counted[of]])) if counted[of].any() else float("nan")
+
+    everything = slice(None)
+    by_camera = {name: median((everything, c)) for c, name in enumerate(rig.names)}
+    by_person = tuple(median((everything, everything, p)) for p in range(error.shape[2]))
     found = np.isfinite(result.people.xyz[:, :, body, 0])
     return RigFigures(
         float(np.median(error[counted])),
@@ -118,6 +122,7 @@ def rig_figures(detections: Keypoints2D, rig: Rig) -> RigFigures:
         int(shared.sum()),
         int((shared[:, 0] & found).sum()),
         by_camera,
+        by_person,
     )
 
 
