@@ -103,8 +103,9 @@ def _compare(config: "BenchConfig") -> dict[str, Any]:
         own()
         seconds, peer_seconds = [], []
         for _ in range(config.repeats):
-            seconds += _time(own, 1)
-            peer_seconds.append(peer.run())
+            # Twice each: the first run after the other's finds neither caches nor memory as its own left them.
+            seconds += _time(own, 2)
+            peer_seconds += [peer.run(), peer.run()]
         found, peer_found = own(), peer.points_world()
     figures = _figures(seconds, found, scene)
     others = _figures(peer_seconds, peer_found, scene)

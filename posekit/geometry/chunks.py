@@ -1,5 +1,6 @@
 """Work in chunks, several at a time."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -8,6 +9,19 @@ import torch
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
+
+
+#: Chunks of fewer rows are not made smaller for the sake of threads: their time goes into calling.
+_SMALLEST_CHUNK = 512
+
+
+def even_slices(total: int, largest: int, device: torch.device) -> list[slice]:
+    """Cut rows into chunks of one size, at most `largest`, as many as keep all threads of `map_chunks` busy to the end."""
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    count = max(-(-total // largest), 1)
+    count = min(-(-count // threads) * threads, max(total // _SMALLEST_CHUNK, count))
+    bounds = [total * chunk // count for chunk in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
 def map_chunks(work: Callable[[Chunk], Result], chunks: Iterable[Chunk], device: torch.device) -> list[Result]:

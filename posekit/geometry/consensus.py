@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from posekit.geometry.symmetric import solve_symmetric
-from posekit.geometry.views import PinholeRows, positive
+from posekit.geometry.symmetric import solve_along_rows
+from posekit.geometry.views import PinholeRows, any_of, positive
 
 #: Hypotheses come from the pairs of a group's most confident views; 8 views give 28 pairs. Where half of the views are
 #: wrong, the chance that fewer than two of 8 are right is 3.5 %, and the vote still counts all views.
@@ -90,14 +90,14 @@ def _best_hypothesis(views: Views, pinholes: PinholeRows) -> tuple[Tensor, Tenso
     pair_seen = seen[first] * seen[second]  # (Q, G, N)
     usable = pair_seen * in_front
     vote = _votes(points, usable, pair_seen - usable, views, pinholes)  # (C, Q, N)
-    apart = (pair_seen * positive(math.cos(MIN_PAIR_ANGLE) - cosine.abs_())).amax(dim=1)
+    apart = any_of(pair_seen * positive(math.cos(MIN_PAIR_ANGLE) - cosine.abs_()), 1)
     score = vote.sum(dim=0) - (1 - apart) * _own_votes(vote, surest, first, second)
-    score = score + 1e6 * (usable.amax(dim=1) - 1)
+    score = score + 1e6 * (any_of(usable, 1) - 1)
     # Along rows of memory: down columns, this takes longer than all the votes.
     best = score.mT.contiguous().argmax(dim=1)[None, None]  # (1, 1, N)
     chosen = points.gather(1, best.expand(3, 1, 1, N).expand(3, 1, G, N))[:, 0]
     known = usable.gather(0, best.expand(1, G, N))[0]
-    return chosen, known, pair_seen.amax(dim=0) * (1 - usable.amax(dim=0))
+    return chosen, known, any_of(pair_seen, 0) * (1 - any_of(usable, 0))
 
 
 def _surest_views(views: Views, pinholes: PinholeRows) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -180,7 +180,7 @@ def _refine(points: Tensor, known: Tensor, views: Views, pinholes: PinholeRows) 
             break
         agrees = views.seen * positive(width**2 - share)[:, None]
         normal, gradient = pinholes.normal_equations(u, v, inverse, views.weight * agrees, off_u, off_v)
-        step = solve_symmetric(normal.movedim(0, -1), gradient.movedim(0, -1)).movedim(-1, 0)
+        step = solve_along_rows(normal, gradient)
         solvable = (agrees.sum(dim=0) - 1).clamp_(0, 1)
         # What is nearly singular may overflow; such a step is none. Steps of a kilometre are no better.
         points = points - solvable * step.nan_to_num_(nan=0.0).clamp_(-1e3, 1e3)

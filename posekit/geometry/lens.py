@@ -85,7 +85,7 @@ def undistort(u: Tensor, v: Tensor, lens: Lens) -> tuple[Tensor, Tensor, Tensor]
     again_u, again_v = distort(x, y, lens)
     # 1e-6 of the focal length is a thousandth of a pixel: anything worse has not converged.
     limit = 1e-6 if u.dtype == torch.float64 else 1e-4
-    found = torch.maximum((again_u - u).abs(), (again_v - v).abs()) < limit
+    found = torch.maximum((again_u - u).abs_(), (again_v - v).abs_()) < limit
     if lens.fold_radius2 is not None:
         found &= x * x + y * y < lens.fold_radius2
     return x, y, found

@@ -14,13 +14,30 @@ def sum_of_outer(vectors: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch 
 def inverse_symmetric(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 6"]:
     """Inverse by cofactors: for a batch of 3 x 3 matrices an order faster than LAPACK, one call a matrix."""
     a, b, c, d, e, f = matrix.unbind(-1)
-    # A little on the diagonal, relative to the trace, for points without views: the result is discarded, not NaN-ridden.
-    ridge = 1e-15 * (a + d + f) + torch.finfo(matrix.dtype).tiny ** 0.25
+    ridge = _ridge(a + d + f)
     a, d, f = a + ridge, d + ridge, f + ridge
     xx, xy, xz = d * f - e * e, c * e - b * f, b * e - c * d
     yy, yz, zz = a * f - c * c, b * c - a * e, a * d - b * b
     determinant = a * xx + b * xy + c * xz
     return torch.stack((xx, xy, xz, yy, yz, zz), dim=-1) / determinant[..., None]
+
+
+def _ridge(trace: Tensor) -> Tensor:
+    """A little for the diagonal, relative to the trace, for points without views: their result is discarded, not NaN."""
+    return 1e-15 * trace + torch.finfo(trace.dtype).tiny ** 0.25
+
+
+def solve_along_rows(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve as `solve_symmetric`, but (6, ...) and (3, ...) to (3, ...): see `posekit.geometry.views` for why."""
+    a, b, c, d, e, f = matrix
+    ridge = _ridge(a + d + f)
+    a, d, f = a + ridge, d + ridge, f + ridge
+    xx, xy, xz = d * f - e * e, c * e - b * f, b * e - c * d
+    yy, yz, zz = a * f - c * c, b * c - a * e, a * d - b * b
+    x, y, z = right
+    inverse = 1 / (a * xx + b * xy + c * xz)
+    rows = ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))
+    return torch.stack([(p * x + q * y + r * z) * inverse for p, q, r in rows])
 
 
 def solve_symmetric(matrix: Float[Tensor, "*batch 6"], right: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:

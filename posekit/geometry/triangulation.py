@@ -17,7 +17,7 @@ from torch import Tensor
 
 from posekit.camera import CameraBatch
 from posekit.errors import PosekitError
-from posekit.geometry.chunks import map_chunks
+from posekit.geometry.chunks import even_slices, map_chunks
 from posekit.geometry.consensus import HYPOTHESIS_VIEWS, Views, find_consensus
 from posekit.geometry.symmetric import inverse_symmetric
 from posekit.geometry.views import ImageJacobian, LensCameras, PinholeRows
@@ -27,8 +27,8 @@ from posekit.point_status import PointStatus
 MIN_RAY_ANGLE = 0.75 * torch.pi / 180
 
 #: Numbers in the largest array (one per joint, view and hypothesis): larger ones leave the processor's caches, smaller ones
-#: spend their time on calling. 4 MB of them keep a long capture from filling the memory, too.
-CHUNK_NUMBERS = 2**20
+#: spend their time on calling. 8 MB of them keep a long capture from filling the memory, too.
+CHUNK_NUMBERS = 2**21
 
 #: No picture is larger (px).
 _OUTERMOST_PX = 1e6
@@ -88,9 +88,8 @@ def triangulate_robust(
             noise[chunk].mT.contiguous(),
         )
 
-    chunks = map_chunks(
-        triangulate, [slice(start, start + size) for start in range(0, max(N, 1), size)], keypoints_px.device
-    )
+    device = like.device
+    chunks = map_chunks(triangulate, even_slices(N, size, device), device)
     if len(chunks) == 1:
         return chunks[0]
     names = [field.name for field in fields(Triangulation)]
@@ -110,11 +109,11 @@ def _triangulate_chunk(
     """Triangulate keypoints (2, C, G, N); the layout is that of `posekit.geometry.views`."""
     # What is missing, or further out than any picture, becomes 0 and is not seen: from here on everything is finite.
     there = (keypoints_px.abs() < _OUTERMOST_PX).all(dim=0) & (confidence > 0) & (confidence < torch.inf)
-    u, v = torch.where(there, keypoints_px, 0)
+    u, v = keypoints_px.nan_to_num(nan=0.0).clamp_(-_OUTERMOST_PX, _OUTERMOST_PX)
     x, y, found = lenses.undistort(u, v)
     seen = (there & found).to(u)
-    weight = torch.where(seen > 0, confidence, 0)
-    weight = weight / weight.amax(dim=(0, 1)).clamp(min=torch.finfo(weight.dtype).tiny)  # their ratios are what counts
+    weight = confidence.nan_to_num(nan=0.0, posinf=0.0).clamp_(min=0) * seen
+    weight = weight / weight.sum(dim=(0, 1)).clamp_(min=torch.finfo(weight.dtype).tiny)  # their ratios are what counts
     x, y = (value.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0) for value in (x, y))
     directions = pinholes.ray_directions(x, y)
     focal = pinholes.focal[..., None, None]
@@ -125,12 +124,14 @@ def _triangulate_chunk(
     )
     status = _status(fit, seen, behind > 0, directions, min_views)
     ok = status == PointStatus.OK
-    shown = (seen > 0) & lenses.in_sight(fit.points) & ok
+    # What a camera cannot see is projected further out than any picture, but for fisheyes: there it is at their rim.
+    visible = fit.error < _OUTERMOST_PX if lenses.lens.fisheye is None else lenses.in_sight(fit.points)
+    shown = (seen > 0) & visible & ok
     covariance = _covariance(fit, weight, noise_px, threshold)
     return Triangulation(
         torch.where(ok, fit.points, torch.nan).permute(2, 1, 0).contiguous(),
         torch.where(ok, covariance, torch.nan).permute(2, 1, 0).contiguous(),
-        ((fit.inliers > 0) & ok).permute(2, 1, 0).contiguous(),
+        ((fit.inliers > 0) & shown).permute(2, 1, 0).contiguous(),
         torch.where(shown, fit.error, torch.nan).permute(2, 1, 0).contiguous(),
         status.mT.contiguous(),
     )

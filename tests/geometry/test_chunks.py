@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from posekit.geometry.chunks import map_chunks
+from posekit.geometry.chunks import even_slices, map_chunks
 
 CPU = torch.device("cpu")
 
@@ -51,3 +51,23 @@ def test_several_threads_of_the_caller_at_once(threads):
         found = list(pool.map(lambda start: map_chunks(lambda c: c + start, range(6), CPU), (0, 100, 200)))
     assert found == [[c + start for c in range(6)] for start in (0, 100, 200)]
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("total", "largest"), [(0, 10), (1, 10), (10, 10), (11, 10), (20000, 4681), (4000, 4681), (700, 4681)]
+)
+def test_slices_hold_every_row_once_and_are_no_larger_than_asked(total, largest):
+    slices = even_slices(total, largest, torch.device("cpu"))
+    assert [row for part in slices for row in range(total)[part]] == list(range(total))
+    sizes = [part.stop - part.start for part in slices]
+    assert max(sizes) <= largest
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_threads_get_as_many_slices_each(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    cpu, other = torch.device("cpu"), torch.device("meta")
+    assert len(even_slices(20000, 4681, cpu)) == 6  # five would leave one thread with a third of the work to do alone
+    assert len(even_slices(4000, 4681, cpu)) == 2
+    assert len(even_slices(700, 4681, cpu)) == 1  # not worth a second thread
+    assert len(even_slices(20000, 4681, other)) == 5
