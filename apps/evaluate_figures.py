@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.keypoints import CONFIDENT
+
 if TYPE_CHECKING:
     from posekit.apps.evaluate_inputs import Inputs
     from posekit.io.points3d import Points3D
     from posekit.skeleton import Skeleton
-
-#: "All views" are those in which the detection has this confidence or more, kept or not; as `posekit triangulate` has it.
-CONFIDENT = 0.3
 
 
 def measure(inputs: "Inputs", match_distance: float, *, with_held_out: bool) -> dict[str, Any]:

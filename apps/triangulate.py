@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from posekit.skeleton import Skeleton
 
 
-#: "All views" of the figures are those in which the detection has this confidence or more, kept or not.
-CONFIDENT = 0.3
-
-
 @dataclass(frozen=True)
 class TriangulateConfig:
     """Triangulate everyone seen by two cameras or more. Person 0 is the one whom the cameras saw best."""
@@ -113,8 +109,8 @@ def open_detections(path: Path, rig: "Rig", skeleton: str | None, fps: float | N
     videos = _videos_beside(path)
     sizes = {camera.name: camera.size for camera in rig.cameras}
     for name, video in videos.items():
-        if sizes.get(name, video.size) != video.size:
-            _warn_of_size(name, video.size, sizes[name], str(video.path))
+        if name in sizes:
+            rig.check_video_size(name, video.size, str(video.path), refuse=False)
     rate = next((video.fps for video in videos.values()), None)
     return open_keypoints(path, skeleton, fps or rate, sizes)
 
@@ -136,26 +132,11 @@ def _videos_beside(keypoints: Path) -> dict[str, "VideoReader"]:
     return videos
 
 
-def _warn_of_size(name: str, found: tuple[int, int], expected: tuple[int, int], video: str) -> None:
-    import warnings
-
-    from posekit.errors import PosekitWarning
-
-    warnings.warn(
-        PosekitWarning(
-            f"{video}: pictures are {found[0]} x {found[1]} px where the rig says {expected[0]} x {expected[1]} for camera "
-            f"'{name}'; keypoints are taken as they are, not rescaled"
-        ),
-        stacklevel=2,
-    )
-
-
 class Figures:
     """Figures of everyone over some joints, gathered piece by piece; the body's without eyes and ears if none are named."""
 
     def __init__(self, skeleton: "Skeleton", joints: tuple[str, ...]) -> None:
-        body = skeleton.part("body") if "body" in skeleton.parts else range(skeleton.joint_count)
-        usual = (skeleton.joints[joint] for joint in body)
+        usual = (skeleton.joints[joint] for joint in skeleton.body_joints)
         self._joints = joints or tuple(joint for joint in usual if not joint.endswith(("_eye", "_ear")))
         self._places = skeleton.indices(self._joints)  # raises for a name that is not there
         self._persons: list[_PersonFigures] = []
@@ -214,6 +195,8 @@ class _PersonFigures:
         """Take the next frames of person p's joints."""
         import numpy as np
 
+        from posekit.keypoints import CONFIDENT
+
         people = result.people
         error, kept = people.reprojection_px[:, p, joints], people.inliers[:, p, joints]
         confident = result.detections.confidence[:, :, p, joints].transpose(0, 2, 1) >= CONFIDENT
@@ -244,6 +227,7 @@ class _PersonFigures:
 def print_figures(console: Any, figures: dict[str, Any]) -> None:
     """Print one row per person."""
     from posekit.apps.tables import figures_table, number
+    from posekit.keypoints import CONFIDENT
 
     table = figures_table(
         f"{len(figures['joints'])} joints; views agree within {figures['threshold_px']:.1f} px",

@@ -10,8 +10,7 @@ from posekit.calibration.bundle_adjustment import Freedom, adjust_bundle
 from posekit.camera import Camera, CameraBatch, Rig
 from posekit.errors import PosekitError
 from posekit.geometry.alignment import align_similarity
-from posekit.keypoints import Keypoints2D
-from posekit.people.agreement import body_joints
+from posekit.keypoints import CONFIDENT, Keypoints2D
 from posekit.people.reconstruction import Reconstruction, ReconstructionSettings, triangulate_people
 
 #: The capture is cut into so many blocks of time, of which these are held out.
@@ -25,9 +24,6 @@ _MOST_POINTS = 12000
 
 #: Adjusting and judging the views anew by turns: after a better rig, more of them agree.
 _TURNS = 3
-
-#: Detections count for a rig's figures from this confidence on, kept or not.
-CONFIDENT = 0.3
 
 #: A rig is better where the median error in held-out frames falls by this share or more.
 _BETTER = 0.01
@@ -101,7 +97,7 @@ def refine_rig(detections: Keypoints2D, rig: Rig, free: Freedom = "pose") -> Ref
 def rig_figures(detections: Keypoints2D, rig: Rig) -> RigFigures:
     """Triangulate people's bodies and measure how far all confident detections lie from the points."""
     result = _triangulated(detections, rig)
-    body = body_joints(detections)
+    body = detections.skeleton.body_joints
     error = result.people.reprojection_px[:, :, body].transpose(0, 3, 1, 2)  # (F, C, P, J)
     confident = detections.confidence[..., body] >= CONFIDENT
     shared = confident.sum(axis=1, keepdims=True) >= min(3, len(rig))
@@ -142,7 +138,7 @@ def _frames(detections: Keypoints2D, chosen: NDArray[np.bool_]) -> Keypoints2D:
 def _adjusted(detections: Keypoints2D, rig: Rig, free: Freedom) -> Rig:
     """One bundle adjustment of the rig on points of all over the capture that three views or more (or all) agree on."""
     result = _triangulated(detections, rig)
-    body = body_joints(detections)
+    body = detections.skeleton.body_joints
     views = result.people.inliers[:, :, body].sum(axis=-1)
     rows = np.argwhere(views >= 2)
     if (views >= min(3, len(rig))).sum() < 10 * len(rig):
@@ -182,7 +178,7 @@ def _as_rig(cameras: CameraBatch, like: Rig) -> Rig:
 
 def _aligned(refined: Rig, rig: Rig, detections: Keypoints2D) -> Rig:
     """Lay the refined rig's world on the given one, by where the people are in each."""
-    body = body_joints(detections)
+    body = detections.skeleton.body_joints
     now, before = (_triangulated(detections, one).people.xyz[:, :, body].reshape(-1, 3) for one in (refined, rig))
     distance = np.linalg.norm(now - before, axis=-1)
     # Points that one of the rigs has wrong are no guide: those that went furthest are left out.

@@ -156,11 +156,12 @@ class Rig:
         """Return a rig of the named cameras in the given order."""
         return Rig(tuple(self[name] for name in names), self.source)
 
-    def check_video_size(self, name: str, size: tuple[int, int], video: str) -> None:
+    def check_video_size(self, name: str, size: tuple[int, int], video: str, *, refuse: bool = True) -> None:
         """Warn where a video's picture is not as large as the rig says; the picture is not rescaled.
 
         A crop leaves every pixel's place right if it was at the right and lower edges; a resize does not. A difference of
-        more than a fiftieth cannot be a codec's rounding, and is refused.
+        more than a fiftieth cannot be a codec's rounding, and is refused; refuse=False warns of it, for a video that only
+        stands beside what was made of it.
         """
         expected = self[name].size
         if size == expected:
@@ -169,7 +170,7 @@ class Rig:
             f"{video}: pictures are {size[0]} x {size[1]} px where the rig says {expected[0]} x {expected[1]} "
             f"for camera '{name}'"
         )
-        if max(abs(size[axis] - expected[axis]) / expected[axis] for axis in (0, 1)) > 0.02:
+        if refuse and max(abs(size[axis] - expected[axis]) / expected[axis] for axis in (0, 1)) > 0.02:
             raise PosekitError(f"{line}: the video was resized, cropped or turned, or belongs to another rig")
         warnings.warn(PosekitWarning(f"{line}; read as it is, not rescaled"), stacklevel=2)
 

@@ -24,6 +24,9 @@ from posekit.io.keypoints_hdf5 import (
 from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton
 
+#: "All views" in figures are those in which the detection has this confidence or more, whether a triangulation kept it or not.
+CONFIDENT = 0.3
+
 
 class KeypointSource(Described, Protocol):
     """2D keypoints of a whole capture that are read piece by piece, so that an hour of it need not fit into memory."""

@@ -1,5 +1,7 @@
 """Batches of symmetric 3 x 3 matrices, as their six values (xx, xy, xz, yy, yz, zz)."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,38 +15,40 @@ def sum_of_outer(vectors: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch 
 
 def inverse_symmetric(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 6"]:
     """Inverse by cofactors: for a batch of 3 x 3 matrices an order faster than LAPACK, one call a matrix."""
-    a, b, c, d, e, f = matrix.unbind(-1)
-    ridge = _ridge(a + d + f)
+    cofactors, determinant = _cofactors(matrix.unbind(-1))
+    return torch.stack(cofactors, dim=-1) / determinant[..., None]
+
+
+def _cofactors(matrix: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The six cofactors and the determinant of matrices whose six values are tensors of their own.
+
+    A little is put on the diagonal, relative to the trace, for points without views: their result is discarded, not NaN.
+    """
+    a, b, c, d, e, f = matrix
+    trace = a + d + f
+    ridge = 1e-15 * trace + torch.finfo(trace.dtype).tiny ** 0.25
     a, d, f = a + ridge, d + ridge, f + ridge
     xx, xy, xz = d * f - e * e, c * e - b * f, b * e - c * d
     yy, yz, zz = a * f - c * c, b * c - a * e, a * d - b * b
-    determinant = a * xx + b * xy + c * xz
-    return torch.stack((xx, xy, xz, yy, yz, zz), dim=-1) / determinant[..., None]
+    return (xx, xy, xz, yy, yz, zz), a * xx + b * xy + c * xz
 
 
-def _ridge(trace: Tensor) -> Tensor:
-    """A little for the diagonal, relative to the trace, for points without views: their result is discarded, not NaN."""
-    return 1e-15 * trace + torch.finfo(trace.dtype).tiny ** 0.25
+def multiply_along_rows(matrix: Sequence[Tensor] | Tensor, vector: Tensor) -> Tensor:
+    """Matrices (6, ...) times vectors (3, ...), as (3, ...): see `posekit.geometry.views` for why."""
+    xx, xy, xz, yy, yz, zz = matrix
+    x, y, z = vector
+    return torch.stack((xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z))
 
 
 def solve_along_rows(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solve as `solve_symmetric`, but (6, ...) and (3, ...) to (3, ...): see `posekit.geometry.views` for why."""
-    a, b, c, d, e, f = matrix
-    ridge = _ridge(a + d + f)
-    a, d, f = a + ridge, d + ridge, f + ridge
-    xx, xy, xz = d * f - e * e, c * e - b * f, b * e - c * d
-    yy, yz, zz = a * f - c * c, b * c - a * e, a * d - b * b
-    x, y, z = right
-    inverse = 1 / (a * xx + b * xy + c * xz)
-    rows = ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))
-    return torch.stack([(p * x + q * y + r * z) * inverse for p, q, r in rows])
+    """Solve as `solve_symmetric`, but (6, ...) and (3, ...) to (3, ...)."""
+    cofactors, determinant = _cofactors(tuple(matrix))
+    return multiply_along_rows(cofactors, right) / determinant
 
 
 def solve_symmetric(matrix: Float[Tensor, "*batch 6"], right: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """Solve matrix @ x = right."""
-    xx, xy, xz, yy, yz, zz = inverse_symmetric(matrix).unbind(-1)
-    x, y, z = right.unbind(-1)
-    return torch.stack((xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z), dim=-1)
+    return solve_along_rows(matrix.movedim(-1, 0), right.movedim(-1, 0)).movedim(0, -1)
 
 
 def full_symmetric(matrix: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:

@@ -19,7 +19,7 @@ from posekit.camera import CameraBatch
 from posekit.errors import PosekitError
 from posekit.geometry.chunks import even_slices, map_chunks
 from posekit.geometry.consensus import HYPOTHESIS_VIEWS, Views, find_consensus
-from posekit.geometry.symmetric import inverse_symmetric
+from posekit.geometry.symmetric import inverse_symmetric, multiply_along_rows
 from posekit.geometry.views import ImageJacobian, LensCameras, PinholeRows
 from posekit.point_status import PointStatus
 
@@ -170,7 +170,7 @@ def _refine_with_lens(
     steps = inverse * (inliers.sum(dim=0) - 1).clamp_(0, 1)
     # One Gauss-Newton step: those without the lens have brought the point to within millimetres of its place, and a step leaves
     # about a thousandth of what there was; a second one moved no point of 40,000 by more than 3e-8 m.
-    moved = points - _times(steps, jacobian.gradient(weight, off_u, off_v))
+    moved = points - multiply_along_rows(steps, jacobian.gradient(weight, off_u, off_v))
     at_u, at_v = lenses.project(moved)
     off_u, off_v = at_u - u, at_v - v
     moved_error2 = (off_u * off_u).addcmul_(off_v, off_v)
@@ -191,13 +191,6 @@ def _agreeing_views(error2: Tensor, seen: Tensor, known: Tensor, threshold: Tens
     count = counted.sum(dim=1)
     mean = (counted * error2.sqrt()).sum(dim=1) / count.clamp(min=1)
     return seen * ((mean <= threshold) & (count > 0))[:, None]
-
-
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Multiply symmetric matrices (6, ...) with vectors (3, ...), as (3, ...)."""
-    xx, xy, xz, yy, yz, zz = matrix
-    x, y, z = vector
-    return torch.stack((xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z))
 
 
 def _status(fit: _Fit, seen: Tensor, behind: Tensor, directions: Tensor, min_views: int) -> Tensor:
@@ -252,8 +245,10 @@ def _covariance(fit: _Fit, weight: Tensor, noise_px: Tensor, threshold: Tensor) 
     factor = (NOISE_FREEDOM + squares) / (NOISE_FREEDOM + (2 * views - 3).clamp(min=0)) / within
     xx, xy, xz, yy, yz, zz = middle
     # A^-1 times the columns of the middle, and its rows times A^-1: written out, an order faster than small matrix products.
-    columns = [_times(fit.inverse, torch.stack(column)) for column in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
-    rows = [_times(fit.inverse, torch.stack([column[axis] for column in columns])) for axis in range(3)]
+    columns = [
+        multiply_along_rows(fit.inverse, torch.stack(column)) for column in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))
+    ]
+    rows = [multiply_along_rows(fit.inverse, torch.stack([column[axis] for column in columns])) for axis in range(3)]
     return factor * torch.stack((rows[0][0], rows[0][1], rows[0][2], rows[1][1], rows[1][2], rows[2][2]))
 
 

@@ -69,7 +69,7 @@ def person_scale(detections: Keypoints2D, rig: Rig) -> NDArray[np.float64]:
     A place is where the middles of a person's detections in the views meet: good to a few decimetres, which is enough to tell
     how large the person appears. detections and rig as for `measure_agreement`.
     """
-    body = body_joints(detections)
+    body = detections.skeleton.body_joints
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # who is not seen has no middle
         middle = np.nanmedian(detections.xy[..., body, :], axis=3, keepdims=True)
@@ -88,19 +88,13 @@ def person_scale(detections: Keypoints2D, rig: Rig) -> NDArray[np.float64]:
     return scale
 
 
-def body_joints(detections: Keypoints2D) -> NDArray[np.int64]:
-    """Joints of the body, or all where the skeleton has no body."""
-    skeleton = detections.skeleton
-    return skeleton.part("body") if "body" in skeleton.parts else np.arange(skeleton.joint_count)
-
-
 def measure_agreement(detections: Keypoints2D, rig: Rig, threshold_px: float | None = None) -> Agreement:
     """Triangulate the body with a threshold that nearly all agree with, and look at what is left.
 
     detections: slot p is person p in every view and frame; rig: the same cameras in the same order. threshold_px: where it is
     given, not measured. Hands get the body's noise; see `with_noise_of`.
     """
-    body = body_joints(detections)
+    body = detections.skeleton.body_joints
     scale = person_scale(detections, rig)
     seen = (detections.confidence > 0).any(axis=-1)
     usual = scale[seen & np.isfinite(scale)]
@@ -110,8 +104,9 @@ def measure_agreement(detections: Keypoints2D, rig: Rig, threshold_px: float | N
     generous = _generous_thresholds(detections, body)
     cameras = CameraBatch.from_rig(rig)
     points = triangulate_joints(detections, body[:, None], cameras, generous * growth)
-    noise = _joint_noise(points, growth, (len(body), 1), generous * growth)
-    person = _person_noise(points, growth, noise)
+    estimates = _estimate_noise(points, growth, len(body))
+    noise = _joint_noise(estimates, 1, np.broadcast_to(generous, growth.shape))
+    person = _person_noise(estimates, noise)
     # A person whom the detector knows to the pixel must not narrow what is allowed to the others.
     noise, person = noise * person.max(initial=0.0), person / person.max(initial=0.0)
     agreement = replace(agreement, person=person)
@@ -153,7 +148,7 @@ def with_noise_of(
     threshold_px: (F, C, P), by which they were triangulated.
     """
     noise = agreement.noise_px.copy()
-    own = _joint_noise(points, growth, joints.shape, threshold_px)
+    own = _joint_noise(_estimate_noise(points, growth, joints.size), joints.shape[1], threshold_px / growth)
     if np.isfinite(own).any():
         noise[joints.ravel()] = np.where(np.isfinite(own), own, np.nanmedian(own))
     return replace(agreement, noise_px=noise)
@@ -201,56 +196,57 @@ def _generous_thresholds(detections: Keypoints2D, body: NDArray[np.int64]) -> ND
     return generous
 
 
-def _joint_noise(
-    points: Triangulation, growth: NDArray[np.float64], joints: tuple[int, ...], threshold_px: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Noise (J,) px per axis of every joint's detections at the usual distance; NaN where too few points tell it.
+@dataclass(frozen=True)
+class _Estimates:
+    """What every point's residuals say of the noise.
 
-    joints: (K, G), the groups; J = K G. threshold_px: (F, C, P), beyond which views were left out.
-
-    A point's own estimate is the root of its squared errors over its degrees of freedom (2 n - 3 for n views), over what the
-    median of that is for noise of 1 (Wilson and Hilferty 1931); the median over the points is taken, which a few wrong views do
-    not move. Points of three views and more, where there are any: two rays nearly always meet, whatever the rig. What the
-    threshold has cut off is added again.
+    noise: (F, P, J) px per axis at the usual distance: the root of a point's squared errors over its degrees of freedom (2 n
+    - 3 for n views), over what the median of that is for noise of 1 (Wilson and Hilferty 1931). views: (F, P, J), n. counted:
+    points of three views and more, where there are any: two rays nearly always meet, whatever the rig.
     """
-    count = int(np.prod(joints))
-    views = points.inliers.reshape(growth.shape[0], growth.shape[2], count, -1).sum(dim=-1).numpy()
-    estimate, counted = _point_estimates(points, growth, count)
-    own = [estimate[:, :, joint][counted[:, :, joint]] for joint in range(count)]
-    noise = np.array([np.median(values) if len(values) >= _ENOUGH_POINTS else np.nan for values in own])
-    if np.isnan(noise).all() and counted.any():
-        noise[:] = np.median(estimate[counted])
-    limits = (threshold_px / growth).transpose(0, 2, 1)[counted.any(axis=-1)]
-    if not np.isfinite(limits).any():
-        return noise
-    spread = np.sqrt(1 - 1.5 / views[counted].mean())
-    cut = noise
-    for _ in range(5):  # the estimate is in its own correction; each round leaves a fifth of what is missing
-        within = variance_within(torch.from_numpy(np.nanmedian(limits) / (spread * cut)), joints[-1]).numpy()
-        cut = noise / np.sqrt(np.maximum(within, 0.3))
-    return cut
+
+    noise: NDArray[np.float64]
+    views: NDArray[np.int64]
+    counted: NDArray[np.bool_]
 
 
-def _point_estimates(
-    points: Triangulation, growth: NDArray[np.float64], joint_count: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """What every point's residuals say of the noise, (F, P, J) px at growth 1, and which points count: see `_joint_noise`."""
+def _estimate_noise(points: Triangulation, growth: NDArray[np.float64], joint_count: int) -> _Estimates:
     F, C, P = growth.shape
     shape = (F, P, joint_count, C)
     inliers, error = (values.reshape(shape).numpy() for values in (points.inliers, points.reprojection_px))
     relative = np.where(inliers, error, 0) / growth.transpose(0, 2, 1)[:, :, None]
     views = inliers.sum(axis=-1)
     freedom = np.maximum(2 * views - 3, 1)
-    estimate = np.sqrt((relative**2).sum(axis=-1) / freedom / (1 - 2 / (9 * freedom)) ** 3)
-    return estimate, views >= (3 if (views >= 3).any() else 2)
+    noise = np.sqrt((relative**2).sum(axis=-1) / freedom / (1 - 2 / (9 * freedom)) ** 3)
+    return _Estimates(noise, views, views >= (3 if (views >= 3).any() else 2))
 
 
-def _person_noise(
-    points: Triangulation, growth: NDArray[np.float64], joint_noise: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _joint_noise(estimates: _Estimates, group: int, threshold_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Noise (J,) px per axis of every joint's detections at the usual distance; NaN where too few points tell it.
+
+    group: how many joints stand or fall together. threshold_px: (F, C, P), beyond which views were left out, at the usual
+    distance. The median over the points is taken, which a few wrong views do not move. What the threshold has cut off is added
+    again.
+    """
+    counted = estimates.counted
+    own = [estimates.noise[:, :, joint][counted[:, :, joint]] for joint in range(counted.shape[2])]
+    noise = np.array([np.median(values) if len(values) >= _ENOUGH_POINTS else np.nan for values in own])
+    if np.isnan(noise).all() and counted.any():
+        noise[:] = np.median(estimates.noise[counted])
+    limits = threshold_px.transpose(0, 2, 1)[counted.any(axis=-1)]
+    if not np.isfinite(limits).any():
+        return noise
+    spread = np.sqrt(1 - 1.5 / estimates.views[counted].mean())
+    cut = noise
+    for _ in range(5):  # the estimate is in its own correction; each round leaves a fifth of what is missing
+        within = variance_within(torch.from_numpy(np.nanmedian(limits) / (spread * cut)), group).numpy()
+        cut = noise / np.sqrt(np.maximum(within, 0.3))
+    return cut
+
+
+def _person_noise(estimates: _Estimates, joint_noise: NDArray[np.float64]) -> NDArray[np.float64]:
     """Everyone's noise (P,) in units of the joints' noise (J,); that of the worst for people of whom too few points tell it."""
-    estimate, counted = _point_estimates(points, growth, len(joint_noise))
-    relative = np.where(counted & np.isfinite(joint_noise), estimate / joint_noise, np.nan)
+    relative = np.where(estimates.counted & np.isfinite(joint_noise), estimates.noise / joint_noise, np.nan)
     everyone = [values[np.isfinite(values)] for values in relative.transpose(1, 0, 2)]
     noise = np.array([np.median(own) if len(own) >= _ENOUGH_POINTS else np.nan for own in everyone])
     known = np.isfinite(noise) & (noise > 0)

@@ -69,8 +69,7 @@ class Associator:
 
     def add(self, keypoints: Keypoints2D) -> None:
         """Take the next frames."""
-        skeleton = keypoints.skeleton
-        joints = skeleton.part("body") if "body" in skeleton.parts else np.arange(skeleton.joint_count)
+        joints = keypoints.skeleton.body_joints
         xy = torch.from_numpy(keypoints.xy[:, :, :, joints].astype(np.float64))
         confidence = torch.from_numpy(keypoints.confidence[:, :, :, joints].astype(np.float64))
 

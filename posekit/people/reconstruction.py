@@ -14,7 +14,6 @@ from posekit.geometry.triangulation import Triangulation
 from posekit.keypoints import Keypoints2D, Keypoints3D, KeypointSource, join_2d, join_3d
 from posekit.people.agreement import (
     Agreement,
-    body_joints,
     body_thresholds,
     measure_agreement,
     person_scale,
@@ -229,13 +228,14 @@ def triangulate_people(
     cameras = CameraBatch.from_rig(rig)
     growth = agreement.growth(person_scale(detections, rig))
     result = _empty(detections)
-    body = body_joints(detections)
+    body = detections.skeleton.body_joints
     limits = body_thresholds(detections, body, agreement, growth)
     noise = growth[..., None] * agreement.noise_px[body]
     found = triangulate_joints(detections, body[:, None], cameras, limits, settings.min_views, noise)
     _put(result, found, body[:, None])
     for side, hand in _hands(detections):
-        for groups, found in _triangulate_hand(detections, hand, cameras, agreement, growth, settings):
+        limits = _hand_limits(detections, hand, agreement)
+        for groups, found in _triangulate_hand(detections, hand, cameras, limits, agreement, growth, settings):
             _put(result, found, groups)
         reject_impossible_hands(result, detections.skeleton, side)
     people = Keypoints3D(
@@ -255,9 +255,9 @@ def _measure_everyone(detections: Keypoints2D, rig: Rig, settings: Reconstructio
     growth = agreement.growth(person_scale(detections, rig))
     cameras = CameraBatch.from_rig(rig)
     for _, hand in _hands(detections):
-        limit = _hand_limits(detections, hand, agreement)
-        for groups, found in _triangulate_hand(detections, hand, cameras, agreement, growth, settings):
-            agreement = with_noise_of(agreement, found, groups, growth, limit)
+        limits = _hand_limits(detections, hand, agreement)
+        for groups, found in _triangulate_hand(detections, hand, cameras, limits, agreement, growth, settings):
+            agreement = with_noise_of(agreement, found, groups, growth, limits)
     return agreement
 
 
@@ -276,16 +276,16 @@ def _triangulate_hand(
     detections: Keypoints2D,
     hand: NDArray[np.int64],
     cameras: CameraBatch,
+    limits: NDArray[np.float64],
     agreement: Agreement,
     growth: NDArray[np.float64],
     settings: ReconstructionSettings,
 ) -> Iterator[tuple[NDArray[np.int64], Triangulation]]:
     """Triangulate a hand's wrist alone and its fingers each as one; yields the joints (K, G) and their points."""
-    limit = _hand_limits(detections, hand, agreement)
     views = settings.hand_min_views or settings.min_views
     for groups in (hand[:1, None], hand[np.array(HAND_FINGERS)]):
         noise = growth[..., None] * agreement.noise_px[groups].mean(axis=-1)
-        yield groups, triangulate_joints(detections, groups, cameras, limit, views, noise)
+        yield groups, triangulate_joints(detections, groups, cameras, limits, views, noise)
 
 
 def _empty(detections: Keypoints2D) -> dict[str, NDArray]:

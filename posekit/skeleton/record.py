@@ -80,6 +80,11 @@ class Skeleton:
         except KeyError:
             raise PosekitError(f"skeleton {self.name} has no part '{name}'; it has: {', '.join(self.parts)}") from None
 
+    @property
+    def body_joints(self) -> np.ndarray:
+        """Return the places of the body's joints, (n,) int; of all joints where the skeleton has no body."""
+        return self.part("body") if "body" in self.parts else np.arange(self.joint_count)
+
     @cached_property
     def mirror(self) -> np.ndarray:
         """The joint that each joint is in a mirror, (J,) int: its partner in `left_right`, or itself."""

@@ -10,7 +10,6 @@ from posekit.keypoints import Keypoints2D
 from posekit.people.agreement import (
     INLIER_SIGMAS,
     Agreement,
-    body_joints,
     body_thresholds,
     inlier_sigmas,
     measure_agreement,
@@ -147,7 +146,7 @@ def test_thresholds_by_how_many_views_see_the_joint():
 def test_tiny_captures_have_finite_figures(joints, skeleton, frames, cameras):
     scene = walker(cameras, frames, noise_px=1.0)
     keypoints = of_joints(scene.keypoints, list(joints), skeleton)
-    assert len(body_joints(keypoints)) == len(joints)
+    assert len(keypoints.skeleton.body_joints) == len(joints)
     measured = measure_agreement(keypoints, scene.rig)
     assert np.isfinite(measured.noise_px).all()
     assert (measured.noise_px > 0).all()
