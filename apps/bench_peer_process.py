@@ -2,42 +2,40 @@
 
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
 
-if TYPE_CHECKING:
-    from posekit.apps.bench_triangulation import Scene
-
 #: Runs in the peer's interpreter, which knows nothing of posekit.
 SCRIPT = Path(__file__).with_name("bench_peer.py")
 
 
 class Peer:
-    """A process that triangulates the scene once for every `run`, and sleeps in between. Use it in a ``with`` block.
+    """A process that does one work for every `run`, and sleeps in between. Use it in a ``with`` block.
 
+    work: as `bench_peer.WORKS` calls it. write_input: puts what it needs into a folder. name: of the library, once it runs.
     Raises PosekitError, with what the process last said, where it does not start or ends before it should.
     """
 
-    def __init__(self, python: Path, scene: "Scene", threads: int, threshold_px: float) -> None:
+    def __init__(self, python: Path, work: str, threads: int, write_input: Callable[[Path], None]) -> None:
         self._python = python
-        self._scene = scene
+        self._work = work
         self._threads = threads
-        self._threshold_px = threshold_px
+        self._write_input = write_input
         self.name = ""
 
     def __enter__(self) -> "Peer":
         self._folder = tempfile.TemporaryDirectory()
         self._errors = (Path(self._folder.name) / "errors.txt").open("w+b")
         try:
-            self._write_input(Path(self._folder.name) / "input.npz")
+            self._write_input(Path(self._folder.name))
             self._process = self._start()
-            # Written once the other library is imported and has triangulated the scene once, which does not count.
+            # Written once the other library is imported and has all that it works on.
             self.name = self._answer("ready")
         except BaseException:
             self._close()
@@ -49,21 +47,6 @@ class Peer:
     ) -> None:
         self._close()
 
-    def _write_input(self, path: Path) -> None:
-        cameras = self._scene.rig.cameras
-        np.savez(
-            path,
-            matrix=np.stack([camera.matrix for camera in cameras]),
-            # The peer takes five coefficients: the rest of the eight are of a model that the scene's lenses do not have.
-            distortion=np.stack([camera.distortion[:5] for camera in cameras]),
-            rotation=np.stack([camera.rotation for camera in cameras]),
-            translation=np.stack([camera.translation for camera in cameras]),
-            size=np.array([camera.size for camera in cameras]),
-            keypoints_px=self._scene.keypoints_px.swapaxes(0, 1),
-            threshold_px=self._threshold_px,
-            threads=self._threads,
-        )
-
     def _start(self) -> "subprocess.Popen[str]":
         import os
 
@@ -72,7 +55,7 @@ class Peer:
         environment |= {"OMP_NUM_THREADS": str(self._threads), "OMP_WAIT_POLICY": "PASSIVE"}
         try:
             return subprocess.Popen(  # noqa: S603  # the interpreter that the person named
-                [self._python, SCRIPT, self._folder.name],
+                [self._python, SCRIPT, self._folder.name, self._work],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -83,17 +66,14 @@ class Peer:
             raise PosekitError(f"--peer: {self._python} cannot be run: {error.strerror}") from None
 
     def run(self) -> float:
-        """Triangulate once and return the seconds that it took."""
+        """Do the work once and return the seconds that it took."""
         return float(self._ask("run"))
 
-    def points_world(self) -> NDArray[np.float64]:
-        """Return the points of the last run, (N, 3) metres."""
+    def found(self) -> dict[str, NDArray[np.float64]]:
+        """Return what the last run found."""
         self._ask("save")
         with np.load(Path(self._folder.name) / "output.npz", allow_pickle=False) as file:
-            found: NDArray[np.float64] = file["points_world"]
-        if found.shape != self._scene.points_world.shape:
-            raise PosekitError(f"--peer: {self.name} gave points of shape {found.shape}")
-        return found
+            return {name: file[name] for name in file.files}
 
     def _ask(self, what: str) -> str:
         assert self._process.stdin is not None

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,20 +95,23 @@ def run(config: "BenchConfig") -> dict[str, Any]:
 def _compare(config: "BenchConfig") -> dict[str, Any]:
     """Measure on 8 cameras; with a peer, the two take turns on the same input."""
     from posekit.apps.bench_peer_process import Peer
+    from posekit.errors import PosekitError
 
     scene = make_scene(COMPARED_CAMERAS, config.points, config.seed)
     own = _own_triangulation(config, scene)
     if config.peer is None:
         found = own()
         return _figures(_time(own, config.repeats), found, scene)
-    with Peer(config.peer, scene, config.threads, config.threshold_px) as peer:
+    with Peer(config.peer, "triangulation", config.threads, partial(_write_scene, config, scene)) as peer:
         own()
         seconds, peer_seconds = [], []
         for _ in range(config.repeats):
             # Twice each: the first run after the other's finds neither caches nor memory as its own left them.
             seconds += _time(own, 2)
             peer_seconds += [peer.run(), peer.run()]
-        found, peer_found = own(), peer.points_world()
+        found, peer_found = own(), peer.found()["points_world"]
+    if peer_found.shape != scene.points_world.shape:
+        raise PosekitError(f"--peer: {peer.name} gave points of shape {peer_found.shape}")
     figures = _figures(seconds, found, scene)
     others = _figures(peer_seconds, peer_found, scene)
     return {
@@ -115,6 +120,23 @@ def _compare(config: "BenchConfig") -> dict[str, Any]:
         **{f"peer_{name}": value for name, value in others.items()},
         "ratio_points_per_second": figures["points_per_second"] / others["points_per_second"],
     }
+
+
+def _write_scene(config: "BenchConfig", scene: Scene, folder: Path) -> None:
+    """Write the peer's input."""
+    cameras = scene.rig.cameras
+    np.savez(
+        folder / "input.npz",
+        matrix=np.stack([camera.matrix for camera in cameras]),
+        # The peer takes five coefficients: the rest of the eight are of a model that the scene's lenses do not have.
+        distortion=np.stack([camera.distortion[:5] for camera in cameras]),
+        rotation=np.stack([camera.rotation for camera in cameras]),
+        translation=np.stack([camera.translation for camera in cameras]),
+        size=np.array([camera.size for camera in cameras]),
+        keypoints_px=scene.keypoints_px.swapaxes(0, 1),
+        threshold_px=config.threshold_px,
+        threads=config.threads,
+    )
 
 
 def _table(config: "BenchConfig") -> list[dict[str, Any]]:

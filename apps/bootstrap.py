@@ -85,13 +85,16 @@ def main(config: BootstrapConfig) -> None:
 def _inputs(config: BootstrapConfig) -> dict[str, Path]:
     """Return what a run is made from besides the videos, by the option that names it."""
     from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS
+    from posekit.io.timestamps import find_timestamps
 
     # `--keypoints` names something in the capture, or is a path of its own.
     inside = config.capture / config.keypoints
+    timestamps = find_timestamps(config.capture)
     return {
         "rig": config.rig or config.capture / "calibration.toml",
         "keypoints": inside if inside.exists() else config.keypoints,
         "detector": config.detector or LIGHT_HAND_WEIGHTS,
+        **({"timestamps": timestamps} if timestamps else {}),
     }
 
 
@@ -122,6 +125,7 @@ def prepare_capture(
     folder: Path, rig_path: Path, keypoints_path: Path, skeleton: str | None, detector: "HandDetector"
 ) -> "BootstrapInput":
     """Open a capture with its rig and keypoints, and check that they belong together."""
+    from posekit.apps.in_step import keypoints_of_capture
     from posekit.bootstrap.rounds import BootstrapInput
     from posekit.calibration.formats import read_rig
     from posekit.camera import match_camera_names
@@ -132,8 +136,9 @@ def prepare_capture(
     rig = match_camera_names(read_rig(rig_path), tuple(capture.videos))
     sizes = {camera.name: camera.size for camera in rig.cameras}
     source = open_keypoints(keypoints_path, skeleton, capture.fps, sizes)
-    keypoints = source.read(0, len(source.frames))
     capture.check_rig(rig)
+    capture = capture.in_step_with(rig)
+    keypoints = keypoints_of_capture(source, capture)
     check_against_capture(keypoints, capture.videos, capture.frame_count)
     return BootstrapInput(capture, rig, keypoints, detector)
 

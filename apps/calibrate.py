@@ -1,125 +1,138 @@
-"""``posekit calibrate``: a rig, refined on the people who move in it."""
+"""``posekit calibrate``: a rig from a board that all cameras filmed, or a rig refined on the people who move in it."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Literal
 
-if TYPE_CHECKING:
-    from posekit.calibration.refinement import Refinement
+import tyro
 
 
 @dataclass(frozen=True)
 class CalibrateConfig:
-    """Refine a rig on the keypoints of people who move in it; left alone where held-out frames do not get better."""
+    """Make a rig from a board that the cameras filmed, or refine one on the keypoints of people; with a report.
 
-    refine: Path
-    """The rig to refine: any camera file that posekit knows (see `posekit convert --help`)."""
-    keypoints: Path
-    """2D keypoints of the people, as `posekit triangulate` takes them."""
-    out: Path
+    posekit calibrate FOLDER --board charuco:4x5:0.054:0.0405:DICT_4X4_1000 --out calibration.toml
+    posekit calibrate --refine calibration.toml --keypoints openpose --out refined.toml
+    posekit calibrate --board chessboard:9x6:0.025 --draw-board board.pdf
+    """
+
+    folder: Annotated[Path | None, tyro.conf.Positional] = None
+    """Videos of the board, one per camera; or stills, in a folder per camera or named by camera and number (left01.jpg)."""
+    board: str | None = None
+    """charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY (squares), chessboard:COLUMNSxROWS:SQUARE (inner corners), or
+    aruco:COLUMNSxROWS:MARKER:GAP:DICTIONARY (markers; AprilTags, too); sides in metres."""
+    out: Path | None = None
     """The calibration.toml to write."""
-    free: Literal["pose", "focal", "all"] = "pose"
-    """What may move: where the cameras stand; their focal lengths, too; or also the middle of the picture, k1 and k2."""
-    skeleton: str | None = None
-    """Order of the joints, where the files do not say it; told by the joints' number and places if not given."""
-    fps: float | None = None
-    """Frames per second, where neither the keypoints nor videos beside them say it."""
+    report: Path | None = None
+    """Write a report here, an .html file that needs nothing else."""
     json: Path | None = None
     """Write the figures here, too."""
+    intrinsics: Path | None = None
+    """A camera file whose lenses are kept; only where the cameras stand is solved for."""
+    lens: Literal["pinhole5", "pinhole8", "fisheye"] = "pinhole5"
+    """Model of the lenses: 5 or 8 coefficients of OpenCV's pinhole, or its fisheye."""
+    lenses_only: bool = False
+    """Calibrate the lenses and do not ask how the cameras stand to each other."""
+    max_moments: int = 600
+    """Of long videos, so many moments are looked at, spread evenly; and up to half as many more where views are scarce."""
+    time_offsets: Literal["auto", "on", "off"] = "auto"
+    """Look for cameras that are out of step, by the motion of the board or, with --refine, of the people. auto: apply what is
+    clear and makes the rig fit better, unless a timestamps.csv says when pictures were taken: then only warn."""
+    world: Literal["as-is", "board", "points", "people"] = "as-is"
+    """What the world is: the first camera (or the given rig's world); the board as it lies on the floor; three marked points;
+    or the people of --keypoints, who stand on the floor."""
+    world_frame: str | None = None
+    """With --world board: the frame (or the still) in which the board lies on the floor; where it lies still longest if not given."""
+    points: Path | None = None
+    """Marked points (.toml, see README): for --world points, and a known distance, which gives the scale."""
+    bone: tuple[str, str, float] | None = None
+    """A bone of known length, which gives the scale: two joints of --keypoints and metres, as left_hip left_knee 0.43."""
+    draw_board: Path | None = None
+    """Draw --board here to print it, at true size (.pdf or .png), and do nothing else."""
+    refine: Path | None = None
+    """The rig to refine on --keypoints: any camera file that posekit knows (see `posekit convert --help`)."""
+    keypoints: Path | None = None
+    """2D keypoints of people, as `posekit triangulate` takes them."""
+    free: Literal["pose", "focal", "all"] = "pose"
+    """With --refine, what may move: where the cameras stand; their focal lengths, too; or also the middle of the picture, k1, k2."""
+    skeleton: str | None = None
+    """Order of the keypoints' joints, where the files do not say it; told by the joints' number and places if not given."""
+    fps: float | None = None
+    """Frames per second, where neither the keypoints nor videos beside them say it."""
 
 
 def main(config: CalibrateConfig) -> None:
     """Run the command."""
-    import time
-
-    from rich.console import Console
-
-    from posekit.apps.checks import require_places, require_positive
-    from posekit.apps.provenance import record_path, write_record
-    from posekit.apps.triangulate import open_detections
-    from posekit.calibration.formats import read_rig, write_aniposelib
-    from posekit.calibration.refinement import refine_rig
-    from posekit.camera import match_camera_names
     from posekit.errors import PosekitError
-    from posekit.io.files import write_json
-    from posekit.people.reconstruction import identify_people
 
-    require_places((config.out, record_path(config.out), config.json), (config.refine, config.keypoints))
-    require_positive("--fps", config.fps)
+    if config.draw_board is not None:
+        _draw(config)
+        return
+    if (config.folder is None) == (config.refine is None):
+        raise PosekitError("calibrate: takes either a FOLDER in which a board was filmed, or --refine RIG, see --help")
+    _check(config)
+    if config.refine is not None:
+        from posekit.apps.calibrate_people import refine
+
+        refine(config)
+    else:
+        from posekit.apps.calibrate_boards import calibrate
+
+        calibrate(config)
+
+
+def _draw(config: CalibrateConfig) -> None:
+    from posekit.apps.checks import require_places
+    from posekit.calibration.board_drawing import draw_board
+    from posekit.calibration.boards import parse_board
+    from posekit.errors import PosekitError
+
+    if config.board is None or config.draw_board is None:
+        raise PosekitError("--draw-board: which? name it by --board")
+    require_places((config.draw_board,), ())
+    draw_board(parse_board(config.board), config.draw_board)
+    print(f"{config.draw_board}: print it at 100 %, measure a square, and give --board what you measured")
+
+
+def _check(config: CalibrateConfig) -> None:
+    """Say before the work what cannot be."""
+    from posekit.apps.checks import require_places, require_positive
+    from posekit.apps.provenance import record_path
+    from posekit.errors import PosekitError
+
+    if config.out is None:
+        raise PosekitError("--out: is missing: the calibration.toml to write")
+    inputs = (config.refine, config.keypoints, config.intrinsics, config.points)
+    require_places((config.out, record_path(config.out), config.json, config.report), inputs)
     if config.out.suffix.lower() != ".toml":
-        raise PosekitError(f"{config.out}: the refined rig is a .toml file (`posekit convert` makes others of it)")
-    rig = read_rig(config.refine)
-    source = open_detections(config.keypoints, rig, config.skeleton, config.fps)
-    whole = match_camera_names(rig, source.cameras)
-    rig = whole.select(source.cameras)
-    start = time.perf_counter()
-    refinement = refine_rig(identify_people(source.read(0, len(source.frames)), rig), rig, config.free)
-    figures = _figures(refinement, rig, time.perf_counter() - start)
-    write_aniposelib(config.out, refinement.rig, f"posekit calibrate --refine {config.refine} --free {config.free}")
-    write_record(config.out, "calibrate", config, [config.refine, config.keypoints], figures=figures)
-    if config.json:
-        write_json(config.json, figures)
-    console = Console(markup=False, highlight=False)
-    _print(console, figures)
-    left = [name for name in whole.names if name not in rig.names]
-    if left:
-        console.print(f"not in {config.out}, for nothing was seen by them: {', '.join(left)}")
+        raise PosekitError(f"{config.out}: a rig is written as .toml (`posekit convert` makes others of it)")
+    if config.report is not None and config.report.suffix.lower() not in (".html", ".htm"):
+        raise PosekitError(f"{config.report}: the report is an .html file")
+    require_positive("--fps", config.fps)
+    if config.max_moments < 3:
+        raise PosekitError(f"--max-moments: {config.max_moments} are too few, 3 or more were expected")
+    people = config.refine is not None or config.world == "people" or config.bone is not None
+    for option, given, takes in (
+        ("--board", config.board is not None, config.folder is not None),
+        ("--keypoints", config.keypoints is not None, people),
+    ):
+        if takes and not given:
+            raise PosekitError(f"{option}: is missing; {_WHY[option]}")
+        if given and not takes:
+            raise PosekitError(f"{option}: {_WHY_NOT[option]}")
+    if config.world == "points" and config.points is None:
+        raise PosekitError("--world points: takes the marked points by --points FILE.toml")
+    if config.world == "board" and config.folder is None:
+        raise PosekitError("--world board: takes a FOLDER in which the board was filmed")
+    if config.lenses_only and (config.intrinsics is not None or config.world != "as-is" or config.bone is not None):
+        raise PosekitError("--lenses-only: leaves nothing to do for --intrinsics, --world and --bone")
 
 
-def _figures(refinement: "Refinement", rig: Any, seconds: float) -> dict[str, Any]:
-    """Figures of the held-out frames before and after, of the used ones, and how far each camera went."""
-    from dataclasses import asdict
-
-    import numpy as np
-
-    moved = {}
-    for before, after in zip(rig.cameras, refinement.rig.cameras, strict=True):
-        turn = np.clip((np.trace(before.rotation @ after.rotation.T) - 1) / 2, -1, 1)
-        moved[before.name] = {
-            "moved_m": float(np.linalg.norm(before.centre_world - after.centre_world)),
-            "turned_deg": float(np.degrees(np.arccos(turn))),
-            "focal_ratio": float(after.matrix[0, 0] / before.matrix[0, 0]),
-        }
-    return {
-        "improved": refinement.improved,
-        "heldout_before": asdict(refinement.before),
-        "heldout_after": asdict(refinement.after),
-        "used_before": asdict(refinement.used_before),
-        "used_after": asdict(refinement.used_after),
-        "heldout_frames": int(refinement.held_out.sum()),
-        "frames": len(refinement.held_out),
-        "cameras": moved,
-        "seconds": seconds,
-    }
-
-
-def _print(console: Any, figures: dict[str, Any]) -> None:
-    import math
-
-    from posekit.apps.tables import figures_table, number
-
-    before, after = figures["heldout_before"], figures["heldout_after"]
-    table = figures_table(
-        f"median px in {figures['heldout_frames']} held-out frames of {figures['frames']}",
-        ("camera", "before", "after", "moved m", "turned deg", "focal x"),
-    )
-    for name, camera in figures["cameras"].items():
-        table.add_row(
-            name,
-            f"{before['camera_median_px'][name]:.2f}",
-            f"{after['camera_median_px'][name]:.2f}",
-            f"{camera['moved_m']:.3f}",
-            f"{camera['turned_deg']:.2f}",
-            f"{camera['focal_ratio']:.3f}",
-        )
-    for p, medians in enumerate(zip(before["person_median_px"], after["person_median_px"], strict=True)):
-        if len(before["person_median_px"]) > 1:
-            table.add_row(f"person {p}", *(number(None if math.isnan(px) else px, 2) for px in medians), "", "", "")
-    table.add_row("all", f"{before['median_px']:.2f}", f"{after['median_px']:.2f}", "", "", "")
-    console.print(table)
-    console.print(
-        f"means {before['mean_px']:.2f} and {after['mean_px']:.2f} px; points found: {before['points_found']} and "
-        f"{after['points_found']} of {before['points']}"
-    )
-    if not figures["improved"]:
-        console.print("no better in the frames that were not used: the rig was left as it is")
+_WHY = {
+    "--board": "which board was filmed? such as --board chessboard:9x6:0.025",
+    "--keypoints": "the people's 2D keypoints, as `posekit triangulate` takes them",
+}
+_WHY_NOT = {
+    "--board": "a rig that is refined on people takes no board",
+    "--keypoints": "take part with --refine, --world people and --bone only",
+}

@@ -71,12 +71,13 @@ def _read_views(
     rig_path: Path, keypoints_path: Path, skeleton: str | None, fps: float | None
 ) -> tuple["Rig", "Keypoints2D"]:
     """Read rig and detections, the same cameras in the same order, and tell the people of the views apart."""
+    from posekit.apps.in_step import in_step
     from posekit.calibration.formats import read_rig
     from posekit.io.keypoint_files import open_keypoints
     from posekit.people.reconstruction import identify_people
 
     rig = read_rig(rig_path)
-    source = open_keypoints(keypoints_path, skeleton, fps)
+    source = in_step(keypoints_path, open_keypoints(keypoints_path, skeleton, fps), rig)
     detections = identify_people(source.read(0, len(source.frames)), rig)
     return rig.select(detections.cameras), detections
 

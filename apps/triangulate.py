@@ -50,6 +50,7 @@ def main(config: TriangulateConfig) -> None:
 
     from rich.console import Console
 
+    from posekit.apps.in_step import in_step
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig
@@ -63,6 +64,7 @@ def main(config: TriangulateConfig) -> None:
     rig = read_rig(config.rig)
     keypoints = open_detections(config.keypoints, rig, config.skeleton, config.fps)
     rig = match_camera_names(rig, keypoints.cameras)
+    keypoints = in_step(config.keypoints, keypoints, rig)
     if config.min_views > len(keypoints.cameras):
         raise PosekitError(
             f"--min-views: {config.min_views} views are asked for, there are {len(keypoints.cameras)} cameras"

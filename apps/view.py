@@ -168,15 +168,18 @@ def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", con
     import warnings
 
     from posekit.apps.checks import require_places
+    from posekit.apps.in_step import tell
     from posekit.capture import Capture
     from posekit.errors import PosekitWarning
     from posekit.io.video import write_video
+    from posekit.synchrony import synchrony_of
     from posekit.view.overlay import overlay_frames, write_picture
     from posekit.view.scene import Scene
 
     assert config.overlay is not None
     assert config.videos is not None
-    videos = Capture.open(config.videos).videos
+    capture = Capture.open(config.videos)
+    videos = capture.videos
     require_places((config.overlay,), videos.values())
     if alone := sorted(set(rig.names) ^ set(videos)):
         message = f"left out of the overlay, without a video or without a calibration: {', '.join(alone)}"
@@ -187,7 +190,13 @@ def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", con
     else:
         scene = Scene(keypoints)
         rows = [scene.fullest_row(config.focus) if config.frame is None else scene.row(config.frame)]
-    sheets = overlay_frames(keypoints, rig, videos, rows, focus=config.focus, size=config.size or (1920, 1080))
+    shared = [name for name in rig.names if name in videos]
+    synchrony = synchrony_of(rig, shared, keypoints.fps or capture.fps, capture.times)
+    if synchrony is not None:
+        tell(synchrony, "each video is shown at its nearest frame")
+    sheets = overlay_frames(
+        keypoints, rig, videos, rows, focus=config.focus, size=config.size or (1920, 1080), synchrony=synchrony
+    )
     if video:
         write_video(config.overlay, _rate(keypoints, rows), with_progress(sheets, len(rows), "drawing"))
         console.print(f"{config.overlay}: {len(rows)} frames")

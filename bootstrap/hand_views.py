@@ -13,6 +13,7 @@ from posekit.camera import Rig
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, direction_angle
 from posekit.detection.hand_detector import HandDetector
+from posekit.errors import PosekitError
 from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints2D
 from posekit.people.reconstruction import Reconstruction
@@ -114,9 +115,16 @@ def _median_over_frames(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def camera_frames(capture: Capture, camera: str, frames: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (place in `frames`, RGB picture) of one camera, in the order of the video; `frames` ascends."""
-    for place, (_, picture) in enumerate(VideoReader(capture.videos[camera]).select(frames.tolist())):
-        yield place, picture
+    """Yield (place in `frames`, RGB picture nearest to it) of one camera, in the order of the video; `frames` ascends.
+
+    Raises PosekitError where the camera has no picture of one of them.
+    """
+    numbers = capture.video_frames(camera, frames)
+    if (numbers < 0).any():
+        raise PosekitError(f"{capture.videos[camera]}: has no picture of frame {frames[numbers < 0][0]}")
+    for number, picture in VideoReader(capture.videos[camera]).select(numbers.tolist()):
+        for place in np.flatnonzero(numbers == number).tolist():
+            yield place, picture
 
 
 def detect_hands(

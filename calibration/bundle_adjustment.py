@@ -1,8 +1,6 @@
 """Bundle adjustment: cameras and points together, so that the points' pictures are where they were seen.
 
-Levenberg-Marquardt with analytic derivatives. The points are eliminated first (Schur complement), so that what is solved is as
-large as the cameras' parameters alone; wrong detections lose their weight by Cauchy's loss. Triggs et al., "Bundle adjustment:
-a modern synthesis", 2000.
+Analytic derivatives; wrong detections lose their weight by Cauchy's loss. See `posekit.calibration.normal_equations`.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posekit.calibration.normal_equations import NormalEquations, minimise, turn_matrices
 from posekit.camera import CameraBatch
 from posekit.errors import PosekitError
 from posekit.geometry.lens import distort_with_jacobian
@@ -28,9 +27,6 @@ _PRIOR_SIGMA = (0.03, 20.0, 20.0, 0.05, 0.05)
 #: Detections of one joint of one person err alike from frame to frame: however many there are, against what is said of the lens
 #: those of a camera count as so many that err each by itself.
 _INDEPENDENT_DETECTIONS = 50
-
-#: An iteration that lowers the cost by less than this share is the last one.
-_CONVERGED = 1e-7
 
 #: Detections of a view lose half of their weight at this many standard deviations.
 _CAUCHY_SIGMAS = 2.0
@@ -71,41 +67,14 @@ def adjust_bundle(
     problem = _Problem(
         torch.where(seen[..., None], keypoints_px, 0), torch.where(seen, confidence, 0), noise_px, free, cameras
     )
-    state = _State(cameras, points_world)
-    cost, damping, costs = problem.cost(state), 1e-4, []
-    for _ in range(iterations):
-        costs.append(cost)
-        system = problem.linearise(state)
-        for _ in range(8):
-            moved = problem.step(state, system, damping)
-            new_cost = problem.cost(moved)
-            if new_cost < cost:
-                break
-            damping *= 8
-        else:
-            break
-        gained = (cost - new_cost) / cost
-        state, cost, damping = moved, new_cost, max(damping / 8, 1e-10)
-        if gained < _CONVERGED:
-            break
-    return Adjustment(state.cameras, state.points, (*costs, cost))
+    state, costs = minimise(problem, _State(cameras, points_world), iterations)
+    return Adjustment(state.cameras, state.points, costs)
 
 
 @dataclass(frozen=True)
 class _State:
     cameras: CameraBatch
     points: Tensor
-
-
-@dataclass(frozen=True)
-class _System:
-    """Normal equations: of the cameras (C, K, K), of the points (N, 3, 3), between them (N, C, K, 3), and the gradients."""
-
-    of_cameras: Tensor
-    of_points: Tensor
-    between: Tensor
-    camera_gradient: Tensor
-    point_gradient: Tensor
 
 
 @dataclass(frozen=True)
@@ -141,7 +110,7 @@ class _Problem:
         detections = (self.weight > 0).sum(dim=0).clamp(min=_INDEPENDENT_DETECTIONS)
         return self.weight.new_tensor(_PRIOR_SIGMA) * (_INDEPENDENT_DETECTIONS / detections).sqrt()[:, None]
 
-    def linearise(self, state: _State) -> _System:
+    def linearise(self, state: _State) -> NormalEquations:
         """Build the normal equations of the weighted squares that stand for the loss here."""
         scale2 = (_CAUCHY_SIGMAS * self.noise) ** 2
         residual = self._residual(state)
@@ -160,7 +129,7 @@ class _Problem:
             of_cameras = of_cameras + torch.diag_embed(torch.nn.functional.pad(sigma**-2, (6, 0)))
             camera_gradient = camera_gradient.clone()
             camera_gradient[:, 6:] += self._prior_residual(state) / sigma
-        return _System(of_cameras, of_points, between, camera_gradient, point_gradient)
+        return NormalEquations(of_cameras, of_points, between, camera_gradient, point_gradient)
 
     def _jacobians(self, state: _State) -> tuple[Tensor, Tensor]:
         """D px / d camera (N, C, 2, K) and d px / d point (N, C, 2, 3).
@@ -199,29 +168,14 @@ class _Problem:
         by_point = torch.einsum("ncij,cjk->ncik", by_place, cameras.rotation)
         return torch.where(seen, torch.cat(columns, dim=-1), 0), torch.where(seen, by_point, 0)
 
-    def step(self, state: _State, system: _System, damping: float) -> _State:
-        """Solve for a step, the points eliminated, and take it."""
-        N, C, K, _ = system.between.shape
-        of_cameras = _damped(system.of_cameras, damping)
-        inverse = torch.linalg.inv(_damped(system.of_points, damping))
-        across = system.between.reshape(N, C * K, 3)
-        eliminated = across @ inverse
-        reduced = torch.block_diag(*of_cameras) - torch.einsum("nai,nbi->ab", eliminated, across)
-        right = system.camera_gradient.reshape(-1) - torch.einsum("nai,ni->a", eliminated, system.point_gradient)
-        cameras = torch.linalg.solve(reduced, right)
-        points = (inverse @ (system.point_gradient - torch.einsum("nai,a->ni", across, cameras))[..., None])[..., 0]
-        return _State(_moved(state.cameras, -cameras.reshape(C, K)), state.points - points)
-
-
-def _damped(matrices: Tensor, damping: float) -> Tensor:
-    """Marquardt's damping; what nothing is known of gets a little of its own, so that it stays where it is."""
-    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
-    return matrices + torch.diag_embed(damping * diagonal + 1e-9 * diagonal.amax(dim=-1, keepdim=True) + 1e-12)
+    def moved(self, state: _State, cameras: Tensor, objects: Tensor) -> _State:
+        """Take a step."""
+        return _State(_moved(state.cameras, cameras), state.points + objects)
 
 
 def _moved(cameras: CameraBatch, step: Tensor) -> CameraBatch:
     """Cameras after a step (C, K)."""
-    turn = torch.linalg.matrix_exp(_cross_matrix(step[:, :3]))
+    turn = turn_matrices(step[:, :3])
     matrix, distortion = cameras.matrix.clone(), cameras.distortion.clone()
     if step.shape[1] > 6:
         matrix[:, :2, :2] = matrix[:, :2, :2] * step[:, 6].exp()[:, None, None]
@@ -235,11 +189,3 @@ def _moved(cameras: CameraBatch, step: Tensor) -> CameraBatch:
         rotation=turn @ cameras.rotation,
         translation=(turn @ cameras.translation[..., None])[..., 0] + step[:, 3:6],
     )
-
-
-def _cross_matrix(vector: Tensor) -> Tensor:
-    """Matrices (..., 3, 3) that make the cross product with vectors (..., 3)."""
-    x, y, z = vector.unbind(-1)
-    none = torch.zeros_like(x)
-    rows = ((none, -z, y), (z, none, -x), (-y, x, none))
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)

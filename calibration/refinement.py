@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from posekit.calibration.bundle_adjustment import Freedom, adjust_bundle
-from posekit.camera import Camera, CameraBatch, Rig
+from posekit.calibration.world_frame import transform_rig
+from posekit.camera import CameraBatch, Rig, rig_of_batch
 from posekit.errors import PosekitError
 from posekit.geometry.alignment import align_similarity
 from posekit.keypoints import CONFIDENT, Keypoints2D
@@ -155,25 +156,7 @@ def _adjusted(detections: Keypoints2D, rig: Rig, free: Freedom) -> Rig:
         max(result.rig_residual_px, 0.5),
         free,
     )
-    return _as_rig(adjustment.cameras, rig)
-
-
-def _as_rig(cameras: CameraBatch, like: Rig) -> Rig:
-    return Rig(
-        tuple(
-            Camera(
-                name=camera.name,
-                size=camera.size,
-                matrix=cameras.matrix[c].numpy(),
-                distortion=cameras.distortion[c].numpy() if not camera.fisheye else camera.distortion[:4],
-                rotation=cameras.rotation[c].numpy(),
-                translation=cameras.translation[c].numpy(),
-                fisheye=camera.fisheye,
-            )
-            for c, camera in enumerate(like.cameras)
-        ),
-        like.source,
-    )
+    return rig_of_batch(adjustment.cameras, rig)
 
 
 def _aligned(refined: Rig, rig: Rig, detections: Keypoints2D) -> Rig:
@@ -184,10 +167,4 @@ def _aligned(refined: Rig, rig: Rig, detections: Keypoints2D) -> Rig:
     # Points that one of the rigs has wrong are no guide: those that went furthest are left out.
     kept = distance <= np.nanquantile(distance, 0.8)
     similarity = align_similarity(now[kept], before[kept])
-    scale = float(similarity.scale)
-    cameras = []
-    for camera in refined.cameras:
-        rotation = camera.rotation @ similarity.rotation.T
-        translation = scale * camera.translation - rotation @ similarity.translation
-        cameras.append(replace(camera, rotation=rotation, translation=translation))
-    return Rig(tuple(cameras), rig.source)
+    return transform_rig(refined, similarity)

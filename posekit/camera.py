@@ -46,7 +46,8 @@ class Camera:
     size: (width, height), px. matrix: (3, 3) camera matrix, px. distortion: 0, 4, 5 or 8 coefficients in OpenCV's order,
     kept as 8. rotation: (3, 3), the world's axes turned into the camera's. translation: (3,) metres. fisheye: the lens is
     OpenCV's cv2.fisheye (Kannala-Brandt) and its distortion k1 k2 k3 k4, 4 coefficients; it sees less than 90 degrees from
-    its axis: what is not in front of the camera is in no picture here.
+    its axis: what is not in front of the camera is in no picture here. time_offset_s: how much later than the rig's frame f
+    this camera took its own frame f, seconds.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Camera:
     rotation: Array
     translation: Array
     fisheye: bool = field(default=False, kw_only=True)
+    time_offset_s: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         where = f"camera {self.name}"
@@ -74,6 +76,7 @@ class Camera:
         object.__setattr__(self, "matrix", _frozen(self.matrix, (3, 3), f"{where}: matrix"))
         object.__setattr__(self, "rotation", _frozen(self.rotation, (3, 3), f"{where}: rotation"))
         object.__setattr__(self, "translation", _frozen(self.translation, (3,), f"{where}: translation"))
+        object.__setattr__(self, "time_offset_s", float(_frozen(self.time_offset_s, (), f"{where}: time_offset_s")))
         matrix = self.matrix
         if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
             raise PosekitError(f"{where}: matrix: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} are not positive")
@@ -182,7 +185,7 @@ def match_camera_names(rig: Rig, names: Sequence[str]) -> Rig:
     one, or does not find every name, the rig is returned as it is: never is a camera matched by its place. Cameras that the
     capture does not have keep their names.
     """
-    pairs = _pairs_alike(rig.names, names, _spelling) or _pairs_alike(rig.names, names, _number_of_one_word)
+    pairs = pair_camera_names(rig.names, names)
     if not pairs:
         return rig
     told = ", ".join(f"{old} is taken for {new}" for old, new in pairs.items())
@@ -191,6 +194,11 @@ def match_camera_names(rig: Rig, names: Sequence[str]) -> Rig:
         stacklevel=2,
     )
     return Rig(tuple(replace(camera, name=pairs.get(camera.name, camera.name)) for camera in rig.cameras), rig.source)
+
+
+def pair_camera_names(own: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Return own name -> which of `names` means the same camera, where the two differ, by the rule of `match_camera_names`."""
+    return _pairs_alike(own, names, _spelling) or _pairs_alike(own, names, _number_of_one_word)
 
 
 def _pairs_alike(
@@ -292,3 +300,21 @@ class CameraBatch:
         y = (pixels[..., 1] - self.matrix[:, 1, 2]) / self.matrix[:, 1, 1]
         x = (pixels[..., 0] - self.matrix[:, 0, 2] - self.matrix[:, 0, 1] * y) / self.matrix[:, 0, 0]
         return undistort_with(torch.stack((x, y), dim=-1), self.lens)
+
+
+def rig_of_batch(cameras: CameraBatch, like: Rig, time_offset_s: Sequence[float] | None = None) -> Rig:
+    """A batch's cameras as a rig; names, sizes and kinds of lens, and the time offsets if none are given, as in another one."""
+    return Rig(
+        tuple(
+            replace(
+                camera,
+                matrix=cameras.matrix[c].cpu().numpy(),
+                distortion=cameras.distortion[c, : 4 if camera.fisheye else 8].cpu().numpy(),
+                rotation=cameras.rotation[c].cpu().numpy(),
+                translation=cameras.translation[c].cpu().numpy(),
+                time_offset_s=camera.time_offset_s if time_offset_s is None else time_offset_s[c],
+            )
+            for c, camera in enumerate(like.cameras)
+        ),
+        like.source,
+    )

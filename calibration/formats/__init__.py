@@ -134,7 +134,8 @@ def write_rig(path: str | Path, rig: Rig) -> None:
     """Write a rig; the name tells the format.
 
     ``.toml`` aniposelib's; ``.json`` Panoptic's; a folder's name, ``intri.yml`` or ``extri.yml`` EasyMocap's; any other
-    ``.yml`` or ``.yaml`` OpenCV's. Raises PosekitError for another name, and for a lens that the format cannot hold.
+    ``.yml`` or ``.yaml`` OpenCV's. Warns where the cameras' time offsets are lost: only ``.toml`` holds them. Raises
+    PosekitError for another name, and for a lens that the format cannot hold.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -150,6 +151,14 @@ def write_rig(path: str | Path, rig: Rig) -> None:
         raise PosekitError(
             f"{path}: '{path.suffix}' is no format of cameras that can be written; known are: .toml (aniposelib), .json "
             "(Panoptic), .yml (OpenCV), a folder (EasyMocap)"
+        )
+    late = [camera.name for camera in rig.cameras if camera.time_offset_s]
+    if late and suffix != ".toml":
+        warnings.warn(
+            PosekitWarning(
+                f"{path}: this format holds no time offsets; those of {', '.join(late)} are lost (.toml holds them)"
+            ),
+            stacklevel=2,
         )
 
 

@@ -3,9 +3,11 @@
 One table per camera with ``name, size, matrix, distortions, rotation (Rodrigues), translation`` and, for a fisheye,
 ``fisheye = true``. Pose2Sim, FreeMoCap and Lightning Pose write it, too. Most of them do not say in which unit translations
 are: aniposelib leaves them in the unit of the board (millimetres as a rule), Pose2Sim writes metres, FreeMoCap millimetres.
+posekit adds ``time_offset_s`` where a camera is not in step, see `posekit.camera.Camera`.
 """
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def _camera(file: CameraFile, key: str, values: dict[str, Any]) -> Camera:
             "distortions: are Qualisys's divided by 64, as an older Pose2Sim wrote them, and say too little of the lens; read "
             "as they are: take the .qca.txt itself"
         )
-    return table.camera(
+    camera = table.camera(
         str(values.get("name", key)),
         table.numbers(size, (2,)),
         table.matrix("matrix"),
@@ -87,6 +89,9 @@ def _camera(file: CameraFile, key: str, values: dict[str, Any]) -> Camera:
         table.numbers("translation", (3,), (3, 1), (1, 3)),
         fisheye,
     )
+    if table.key("time_offset_s"):
+        return replace(camera, time_offset_s=float(table.numbers("time_offset_s", ())))
+    return camera
 
 
 def _divided_by_64(distortion: Array) -> bool:
@@ -121,6 +126,8 @@ def write_aniposelib(path: str | Path, rig: Rig, made_by: str = "") -> None:
         }
         if camera.fisheye:
             content[f"cam_{number}"]["fisheye"] = True
+        if camera.time_offset_s:
+            content[f"cam_{number}"]["time_offset_s"] = camera.time_offset_s
     content["metadata"] = {"units": "m", "made_by": made_by or "posekit"}
     with write_whole(path) as temporary:
         temporary.write_text(tomli_w.dumps(content), encoding="utf-8")

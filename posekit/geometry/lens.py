@@ -71,6 +71,36 @@ def distort_with_jacobian(x: Tensor, y: Tensor, lens: Lens) -> tuple[Tensor, Ten
     return u, v, jacobian
 
 
+def coefficient_jacobian(x: Tensor, y: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Derivatives of the distorted coordinates by the lens's eight coefficients: du and dv, each (..., 8)."""
+    du, dv = _brown_coefficient_jacobian(x, y, lens.coefficients)
+    if lens.fisheye is None:
+        return du, dv
+    radius = (x * x + y * y).clamp(min=1e-30).sqrt()
+    angle = torch.atan(radius)
+    powers = torch.stack([angle ** (2 * order + 1) / radius for order in range(1, 5)], dim=-1)
+    powers = torch.nn.functional.pad(powers, (0, 4))
+    fisheye = lens.fisheye[..., None]
+    return torch.where(fisheye, x[..., None] * powers, du), torch.where(fisheye, y[..., None] * powers, dv)
+
+
+def _brown_coefficient_jacobian(x: Tensor, y: Tensor, coefficients: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    k1, k2, _, _, k3, k4, k5, k6 = coefficients
+    x2, y2 = x * x, y * y
+    r2 = x2 + y2
+    inverse = 1 / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) * inverse
+    above = [inverse * r2, inverse * r2 * r2, inverse * r2 * r2 * r2]
+    by_radial = torch.stack(
+        (*above[:2], *(torch.zeros_like(x),) * 2, above[2], *(-radial * term for term in above)), dim=-1
+    )
+    du, dv = x[..., None] * by_radial, y[..., None] * by_radial
+    xy2 = 2 * x * y
+    du[..., 2], du[..., 3] = xy2, r2 + 2 * x2
+    dv[..., 2], dv[..., 3] = r2 + 2 * y2, xy2
+    return du, dv
+
+
 def undistort(u: Tensor, v: Tensor, lens: Lens) -> tuple[Tensor, Tensor, Tensor]:
     """Take the lens away, by Newton's method on `distort`; returns x, y, and whether they were found (bool).
 

@@ -16,6 +16,7 @@ from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints3D
 from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton
+from posekit.synchrony import Synchrony
 from posekit.view.colours import LEFT_HAND, RIGHT_HAND, bone_colours, fine_joint_mask, joint_colours, paler
 
 Image = UInt8[np.ndarray, "H W 3"]
@@ -100,12 +101,14 @@ def overlay_frames(
     *,
     focus: str = "all",
     size: tuple[int, int] = (1920, 1080),
+    synchrony: Synchrony | None = None,
 ) -> Iterator[Image]:
     """Yield, for each of `rows`, all views side by side with the people's reprojection, named and numbered.
 
     rows: ascending by frame number. videos: camera name -> file; cameras without a video or not in the rig are left out.
     focus: ``all`` shows whole pictures; ``body``, ``left_hand`` and ``right_hand`` the part of each that holds them.
-    size: (width, height) px that the sheet may fill.
+    size: (width, height) px that the sheet may fill. synchrony: how the cameras are in step, by which the frame of each video
+    is the one nearest to the moment; dark where there is none.
 
     Raises PosekitError where no camera has both video and calibration, or a video lacks a frame.
     """
@@ -124,10 +127,10 @@ def overlay_frames(
     numbers = [int(keypoints.frames[row]) for row in rows]
     if numbers != sorted(numbers):
         raise ValueError("rows must ascend by frame number")
-    streams = [readers[name].select(numbers) for name in names]
-    for place, frames in enumerate(zip(*streams, strict=True)):
+    streams = [_pictures(readers[name], _own_numbers(numbers, name, readers[name], synchrony)) for name in names]
+    for place, pictures in enumerate(zip(*streams, strict=True)):
         drawn = []
-        for (number, image), name, scale in zip(frames, names, scales, strict=True):
+        for (own, image), name, scale in zip(pictures, names, scales, strict=True):
             window = windows[name][place]
             view = _cut(image, _Cell(window.corner, window.shape, scale))
             thickness = max(view.shape) / 70 if focus in ("left_hand", "right_hand") else None
@@ -136,9 +139,33 @@ def overlay_frames(
             ):
                 pixels_here = (person - window.corner + 0.5) * scale - 0.5
                 draw_skeleton(view, pixels_here, keypoints.skeleton, thickness=thickness, filled=filled)
-            write_caption(view, f"{name}  frame {number}")
+            number = numbers[place]
+            write_caption(
+                view, f"{name}  frame {number}" + ("" if own == number else f" (its own {own if own >= 0 else '-'})")
+            )
             drawn.append(view)
         yield tile(drawn, columns, cell)
+
+
+def _own_numbers(numbers: list[int], camera: str, reader: VideoReader, synchrony: Synchrony | None) -> list[int]:
+    """Which frames of a camera's video belong to these; -1 for none."""
+    if synchrony is None or camera not in synchrony.cameras:
+        return numbers
+    return synchrony.nearest_pictures(np.array(numbers), camera, reader.frame_count).tolist()
+
+
+def _pictures(reader: VideoReader, numbers: list[int]) -> Iterator[tuple[int, Image]]:
+    """Yield a video's frames of these numbers, ascending but for -1, of which there is no picture; one may come twice."""
+    stream = reader.select(number for number in numbers if number >= 0)
+    held: tuple[int, Image] = (-1, np.full((*reader.size[::-1], 3), _BACKGROUND, dtype=np.uint8))
+    nothing = held[1]
+    for number in numbers:
+        if number < 0:
+            yield -1, nothing
+            continue
+        if held[0] != number:
+            held = next(stream)
+        yield held
 
 
 def _windows(pixels: NDArray[np.float64], skeleton: Skeleton, focus: str, size: tuple[int, int]) -> list[_Cell]:

@@ -10,6 +10,7 @@ from posekit.io.video import write_video
 from posekit.keypoints import Keypoints3D
 from posekit.point_status import PointStatus
 from posekit.skeleton import HAND_21
+from posekit.synchrony import Synchrony
 from posekit.view.colours import FINGERS, LEFT, LEFT_HAND, RIGHT
 from posekit.view.contact_sheet import contact_sheet
 from posekit.view.overlay import draw_skeleton, overlay_frames, tile, write_picture
@@ -173,3 +174,18 @@ def test_pictures_are_written_in_their_colours(tmp_path, suffix):
 def test_other_names_of_pictures_are_refused(tmp_path):
     with pytest.raises(PosekitError, match=r"not as '\.bmp'"):
         write_picture(tmp_path / "a.bmp", np.zeros((8, 8, 3), np.uint8))
+
+
+def test_each_video_shows_its_frame_nearest_to_the_moment(rig, people, tmp_path):
+    size = rig.cameras[0].size
+    films = {}
+    for name in rig.names:
+        films[name] = tmp_path / f"{name}.mp4"
+        write_video(films[name], 30, [np.full((size[1], size[0], 3), 60 + 40 * f, np.uint8) for f in range(4)], crf=30)
+    late = np.array([0.0, 1.2, -2.0])
+    sheets = overlay_frames(people, rig, films, range(4), size=(1290, 330), synchrony=Synchrony(rig.names, late))
+    # The pictures' brightness says which frame of the video it is; the lower left corner holds no skeleton.
+    shown = np.array([[sheet[-8, 4 + c * (sheet.shape[1] // 3)].mean() for c in range(3)] for sheet in sheets])
+    numbers = np.round((shown - 60) / 40)
+    dark = np.round((24 - 60) / 40)
+    assert numbers.tolist() == [[0, dark, 2], [1, 0, 3], [2, 1, dark], [3, 2, dark]]

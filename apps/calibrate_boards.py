@@ -1,0 +1,411 @@
+"""A rig from a board that all cameras filmed."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from posekit.apps.calibrate import CalibrateConfig
+    from posekit.calibration.board_search import FoundBoards
+    from posekit.calibration.board_views import BoardViews
+    from posekit.calibration.figures import CalibrationFigures
+    from posekit.calibration.intrinsics import LensCalibration
+    from posekit.calibration.rig_calibration import RigCalibration
+    from posekit.calibration.time_offsets import TimeOffsets
+    from posekit.calibration.world_frame import WorldFrame
+    from posekit.camera import Camera, Rig
+
+#: Offsets are believed where they lower the corners' noise by this share or more.
+_BETTER = 0.15
+
+#: The correlation of motions knows an offset this well (frames) at best, whatever it says: hands do not move as sines.
+_LEAST_SIGMA_FRAMES = 0.02
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What was found of a rig, before it is moved to its world."""
+
+    calibration: "RigCalibration"
+    figures: "CalibrationFigures"
+    offsets: "TimeOffsets | None"
+    said: tuple[str, ...]
+
+
+def calibrate(config: "CalibrateConfig") -> None:
+    """Run ``posekit calibrate FOLDER --board``."""
+    from rich.console import Console
+
+    from posekit.apps.progress import progress_bars
+    from posekit.calibration.board_capture import find_board_capture
+    from posekit.calibration.board_search import film_views
+    from posekit.calibration.boards import parse_board
+    from posekit.calibration.rig_calibration import UnlinkedCamerasError
+
+    assert config.folder is not None
+    assert config.board is not None
+    board = parse_board(config.board)
+    given = _given_lenses(config)
+    start = time.perf_counter()
+    capture = find_board_capture(config.folder)
+    with progress_bars() as progress:
+        found = film_views(
+            capture,
+            board,
+            max_moments=config.max_moments,
+            progress=lambda done, total: progress("pictures", done, total),
+        )
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(note)
+    lenses, calibrated, without = _lenses(config, found.views, given)
+    views = found.views.of(tuple(lens.name for lens in lenses))
+    if config.lenses_only or len(lenses) < 2 or not capture.simultaneous:
+        why = "asked for" if config.lenses_only else _why_no_rig(len(lenses), found)
+        _finish_lenses(config, console, found, calibrated, without, start, why)
+        return
+    try:
+        result = _rig(config, views, lenses, calibrated)
+    except UnlinkedCamerasError as error:
+        if not calibrated:
+            raise
+        warnings.warn(_warning(f"{error}; only the lenses are calibrated"), stacklevel=2)
+        _finish_lenses(config, console, found, calibrated, without, start, str(error))
+        return
+    _finish_rig(config, console, found, calibrated, without, result, start)
+
+
+def _warning(text: str) -> Warning:
+    from posekit.errors import PosekitWarning
+
+    return PosekitWarning(text)
+
+
+def _why_no_rig(count: int, found: "FoundBoards") -> str:
+    if count < 2:
+        return "one camera alone is no rig"
+    return f"the pictures in {found.views.source} were not taken at one time"
+
+
+def _given_lenses(config: "CalibrateConfig") -> "Rig | None":
+    from posekit.calibration.formats import read_rig
+
+    return None if config.intrinsics is None else read_rig(config.intrinsics)
+
+
+def _lenses(
+    config: "CalibrateConfig", views: "BoardViews", given: "Rig | None"
+) -> "tuple[list[Camera], dict[str, LensCalibration], dict[str, str]]":
+    """Lenses of the cameras that have one, those that were calibrated here, and why others have none."""
+    from posekit.calibration.intrinsics import calibrate_lens
+    from posekit.camera import match_camera_names
+    from posekit.errors import PosekitError
+
+    saw = views.seen.any(axis=-1).sum(axis=0)
+    if given is not None:
+        rig = match_camera_names(given, views.cameras)
+        for name, size in zip(views.cameras, views.sizes, strict=True):
+            rig.check_video_size(name, size, f"{views.source}: {name}")
+        return [rig[name] for name in views.cameras], {}, {}
+    lenses: dict[str, LensCalibration] = {}
+    without: dict[str, str] = {}
+    for c, name in enumerate(views.cameras):
+        if not saw[c]:
+            without[name] = "the board was seen in none of its pictures"
+            continue
+        try:
+            lenses[name] = calibrate_lens(views, c, config.lens)
+        except PosekitError as error:
+            without[name] = str(error).removeprefix(f"{views.source}: ")
+    if not lenses:
+        told = "; ".join(f"{name}: {why}" for name, why in without.items())
+        raise PosekitError(f"{views.source}: no lens can be calibrated: {told}")
+    for name, why in without.items():
+        warnings.warn(_warning(f"{views.source}: {name} is left out: {why}"), stacklevel=2)
+    return [replace(lens.camera, name=name) for name, lens in lenses.items()], lenses, without
+
+
+def _rig(
+    config: "CalibrateConfig",
+    views: "BoardViews",
+    lenses: "list[Camera]",
+    calibrated: "dict[str, LensCalibration]",
+) -> _Result:
+    """Calibrate the rig, in step as it was filmed, and with the offsets that the board's motion shows where they are to count."""
+    from posekit.calibration.rig_calibration import RigSettings, calibrate_rig
+
+    settings = RigSettings(free_lens=config.lens if calibrated else None)
+    calibration = calibrate_rig(views, lenses, settings)
+    offsets = None if config.time_offsets == "off" else _time_offsets(views, lenses)
+    said: tuple[str, ...] = ()
+    if offsets is not None and (config.time_offsets == "on" or offsets.out_of_step.any()):
+        stepped_views, stepped_lenses, stepped = _in_step(views, lenses, offsets, settings)
+        other = calibrate_rig(stepped_views, stepped_lenses, stepped)
+        better = other.noise_px < (1 - _BETTER) * calibration.noise_px and not set(other.unlinked) - set(
+            calibration.unlinked
+        )
+        clocks = "their timestamps" if views.times_s is not None else "in step"
+        for name, frames in zip(offsets.cameras, offsets.frames, strict=True):
+            if offsets.out_of_step[offsets.cameras.index(name)]:
+                said += (f"{name} is {frames:+.2f} frames off {clocks}, as the board's motion shows",)
+        if config.time_offsets == "on" or (better and views.times_s is None):
+            views, lenses, settings, calibration = stepped_views, stepped_lenses, stepped, other
+            said += ("the rig was made with the cameras brought into step; calibration.toml says by how much",)
+        elif better:
+            said += (
+                f"with the cameras brought into step the corners' noise would be {other.noise_px:.2f} px instead of "
+                f"{calibration.noise_px:.2f}: run again with --time-offsets on, or mend the timestamps",
+            )
+        else:
+            said = ()
+    figures = _figures(calibration, lenses, settings)
+    return _Result(calibration, figures, offsets, said)
+
+
+def _figures(calibration: "RigCalibration", lenses: "list[Camera]", settings: Any) -> "CalibrationFigures":
+    from posekit.calibration.figures import measure_calibration
+    from posekit.calibration.rig_calibration import calibrate_rig
+
+    names = calibration.rig.names
+    kept = [[lens.name for lens in lenses].index(name) for name in names]
+    settings = replace(
+        settings,
+        time_sigma_s=None if settings.time_sigma_s is None else tuple(settings.time_sigma_s[c] for c in kept),
+    )
+
+    def again(views: "BoardViews") -> "Rig":
+        return calibrate_rig(views, [lenses[c] for c in kept], settings).rig
+
+    return measure_calibration(
+        calibration.rig, calibration.views, calibration.residual_px, calibration.used, again, calibration.boards
+    )
+
+
+def _time_offsets(views: "BoardViews", lenses: "list[Camera]") -> "TimeOffsets | None":
+    import numpy as np
+
+    from posekit.calibration.time_offsets import offsets_from_boards
+
+    if views.fps is None:
+        return None
+    offsets = offsets_from_boards(views, lenses)
+    known = np.flatnonzero(np.isfinite(offsets.frames))
+    # The first camera that has an offset is the world's clock.
+    return offsets.relative_to(views.cameras[known[0]]) if len(known) > 1 else None
+
+
+def _in_step(
+    views: "BoardViews", lenses: "list[Camera]", offsets: "TimeOffsets", settings: Any
+) -> "tuple[BoardViews, list[Camera], Any]":
+    """Views, lenses and settings with the offsets to start from."""
+    import numpy as np
+
+    seconds = np.nan_to_num(offsets.seconds)
+    sigma = np.where(
+        np.isfinite(offsets.frames), np.maximum(np.nan_to_num(offsets.sigma_frames), _LEAST_SIGMA_FRAMES), 0
+    )
+    return (
+        views.in_step(seconds.tolist()),
+        [replace(lens, time_offset_s=float(s)) for lens, s in zip(lenses, seconds, strict=True)],
+        replace(settings, time_sigma_s=tuple(float(s) for s in sigma / offsets.fps)),
+    )
+
+
+def _finish_rig(
+    config: "CalibrateConfig",
+    console: Any,
+    found: "FoundBoards",
+    calibrated: "dict[str, LensCalibration]",
+    without: dict[str, str],
+    result: _Result,
+    start: float,
+) -> None:
+    """Bring the rig into its world, and write and say everything."""
+    from posekit.apps.calibrate_world import identified_people, place_in_world
+    from posekit.calibration.advice import advice, verdict
+    from posekit.calibration.report import calibration_sections, record_section, words_section, write_report
+
+    calibration, figures = result.calibration, result.figures
+    rig, people = calibration.rig, None
+    if config.keypoints is not None:
+        people, rig = identified_people(config, rig)
+    rig, worlds = place_in_world(config, rig, calibration, people)
+    content = figures.as_json() | {
+        "seconds": time.perf_counter() - start,
+        "board": str(found.views.board),
+        "notes": list(found.notes),
+        "unlinked": calibration.unlinked | without,
+        "world": [words for world in worlds for words in world.words],
+        "time_offsets": _offset_figures(result, found.views.fps),
+    }
+    lens_words = [words for lens in calibrated.values() for words in lens.warnings]
+    summary = (verdict(figures, calibration), *result.said)
+    if config.report is not None:
+        sections = [
+            words_section("How the pictures were read", found.notes),
+            *([words_section("Lenses by themselves", lens_words)] if lens_words else []),
+            *([words_section("The world", content["world"])] if worlds else []),
+            *calibration_sections(calibration, figures, _whole_way(worlds)),
+            record_section("How this was made", _record(config)),
+        ]
+        write_report(config.report, f"Calibration of {config.folder}", summary, sections)
+    _write(config, rig, content)
+    _print_rig(console, figures, calibration)
+    for line in (*summary, *content["world"], *advice(figures, calibration)):
+        console.print(line)
+
+
+def _whole_way(worlds: "Sequence[WorldFrame]") -> "WorldFrame | None":
+    """Where the old world's points went in all."""
+    whole: WorldFrame | None = None
+    for world in worlds:
+        whole = world if whole is None else whole.followed_by(world)
+    return whole
+
+
+def _offset_figures(result: _Result, fps: float | None) -> dict[str, Any]:
+    import numpy as np
+
+    figures: dict[str, Any] = {}
+    for c, camera in enumerate(result.calibration.rig.cameras):
+        sigma = float(result.calibration.uncertainty.time_offset_sigma_s[c])
+        figures[camera.name] = {
+            "applied_s": camera.time_offset_s,
+            "applied_sigma_s": sigma if np.isfinite(sigma) else None,
+            "applied_frames": None if fps is None else camera.time_offset_s * fps,
+        }
+        if result.offsets is not None:
+            place = result.offsets.cameras.index(camera.name)
+            frames = float(result.offsets.frames[place])
+            figures[camera.name]["seen_frames"] = frames if np.isfinite(frames) else None
+    return figures
+
+
+def _finish_lenses(
+    config: "CalibrateConfig",
+    console: Any,
+    found: "FoundBoards",
+    calibrated: "dict[str, LensCalibration]",
+    without: dict[str, str],
+    start: float,
+    why: str,
+) -> None:
+    """Write the lenses alone: every camera at the world's origin."""
+    from posekit.apps.tables import figures_table
+    from posekit.calibration.report import record_section, words_section, write_report
+    from posekit.camera import Rig
+    from posekit.errors import PosekitError
+
+    if not calibrated:
+        raise PosekitError(f"{found.views.source}: {why}; with --intrinsics there is nothing else to be found")
+    rig = Rig(tuple(replace(lens.camera, name=name) for name, lens in calibrated.items()), str(config.folder))
+    content = _lens_figures(calibrated) | {
+        "seconds": time.perf_counter() - start,
+        "board": str(found.views.board),
+        "notes": list(found.notes),
+        "lenses_only": why,
+        "unlinked": without,
+    }
+    told = f"Only the lenses are calibrated ({why}): every camera in {config.out} stands at the origin."
+    words = [line for lens in calibrated.values() for line in lens.warnings]
+    if config.report is not None:
+        from posekit.calibration.report import lens_sections
+
+        sections = [
+            words_section("How the pictures were read", found.notes),
+            words_section("What is weak", words or ["Nothing weak was found."]),
+            *lens_sections(found.views, calibrated),
+            record_section("How this was made", _record(config)),
+        ]
+        write_report(config.report, f"Lenses of {config.folder}", (told,), sections)
+    _write(config, rig, content)
+    table = figures_table("lenses", ("camera", "views", "rms px", "fx px", "+-", "fy px", "+-"))
+    for name, lens in calibrated.items():
+        matrix = lens.camera.matrix
+        table.add_row(
+            name,
+            str(len(lens.frames)),
+            f"{lens.rms_px:.3f}",
+            f"{matrix[0, 0]:.1f}",
+            f"{lens.sigma['fx']:.1f}",
+            f"{matrix[1, 1]:.1f}",
+            f"{lens.sigma['fy']:.1f}",
+        )
+    console.print(table)
+    for line in (told, *words):
+        console.print(line)
+
+
+def _lens_figures(calibrated: "dict[str, LensCalibration]") -> dict[str, Any]:
+    import numpy as np
+
+    cameras = {
+        name: {
+            "mean_reprojection_px": lens.mean_px,
+            "rms_reprojection_px": lens.rms_px,
+            "views": len(lens.frames),
+            "sigma": lens.sigma,
+        }
+        for name, lens in calibrated.items()
+    }
+    corners = [int(lens.used.sum()) for lens in calibrated.values()]
+    means = [lens.mean_px for lens in calibrated.values()]
+    return {
+        "mean_reprojection_px": float(np.average(means, weights=corners)),
+        "heldout_reprojection_px": None,
+        "cameras": cameras,
+    }
+
+
+def _record(config: "CalibrateConfig") -> dict[str, object]:
+    from dataclasses import asdict
+
+    import posekit
+
+    settings = {name: value for name, value in asdict(config).items() if value is not None}
+    return {"posekit": posekit.__version__} | settings
+
+
+def _write(config: "CalibrateConfig", rig: "Rig", content: dict[str, Any]) -> None:
+    from posekit.apps.provenance import write_record
+    from posekit.calibration.formats import write_aniposelib
+    from posekit.io.files import write_json
+
+    assert config.out is not None
+    assert config.folder is not None
+    write_aniposelib(config.out, rig, f"posekit calibrate {config.folder} --board {config.board}")
+    inputs: list[Path] = [
+        config.folder,
+        *(path for path in (config.intrinsics, config.keypoints, config.points) if path),
+    ]
+    write_record(config.out, "calibrate", config, inputs, figures=content)
+    if config.json:
+        write_json(config.json, content)
+
+
+def _print_rig(console: Any, figures: "CalibrationFigures", calibration: "RigCalibration") -> None:
+    import numpy as np
+
+    from posekit.apps.tables import figures_table, number
+
+    columns = ("camera", "views", "mean", "median", "held out", "by others", "+- mm", "fx")
+    table = figures_table("px, over all corners found", columns)
+    place = calibration.uncertainty.position_sigma_m(
+        np.stack([camera.translation for camera in calibration.rig.cameras])
+    )
+    for c, camera in enumerate(figures.cameras):
+        content = figures.as_json()["cameras"][camera.name]
+        table.add_row(
+            camera.name,
+            str(camera.fitted.pictures),
+            f"{camera.fitted.mean_px:.2f}",
+            f"{camera.fitted.median_px:.2f}",
+            number(content["heldout_reprojection_px"], 2),
+            number(content["predicted_reprojection_px"], 2),
+            "-" if c == 0 else f"{1000 * float(np.linalg.norm(place[c])):.1f}",
+            f"{calibration.rig.cameras[c].matrix[0, 0]:.1f}",
+        )
+    console.print(table)
