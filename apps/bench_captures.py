@@ -19,8 +19,8 @@ from posekit.errors import PosekitError
 
 if TYPE_CHECKING:
     from posekit.apps.bench import BenchConfig
-    from posekit.calibration.board_views import BoardViews
-    from posekit.calibration.boards import Board
+    from posekit.calibration.boards.board import Board
+    from posekit.calibration.boards.views import BoardViews
     from posekit.camera import Rig
 
 #: The capture that is rendered where no videos are given: a board for cameras of 640 x 480 px, a minute of it.
@@ -39,9 +39,9 @@ class _Run:
 
 def compare(config: "BenchConfig") -> dict[str, Any]:
     """Calibrate the videos by both; the errors are over the same corners, freely triangulated with each rig, none dropped."""
-    from posekit.calibration.board_capture import find_board_capture
-    from posekit.calibration.board_search import film_views
-    from posekit.calibration.boards import parse_board
+    from posekit.calibration.boards.board import parse_board
+    from posekit.calibration.boards.capture import find_board_capture
+    from posekit.calibration.boards.search import film_views
 
     assert config.peer is not None
     board = parse_board(config.board or _RENDERED_BOARD)
@@ -197,7 +197,7 @@ def _figures(run: _Run, views: "BoardViews", prefix: str) -> dict[str, Any]:
 
 def free_errors(rig: "Rig", views: "BoardViews") -> np.ndarray[Any, np.dtype[np.float64]]:
     """Reprojection errors (N,) px of all corners that two cameras of the rig or more saw, each placed where it fits best."""
-    from posekit.calibration.free_points import reprojection_errors, triangulate_freely
+    from posekit.calibration.report.free_points import reprojection_errors, triangulate_freely
 
     views = views.of(rig.names)
     pixels = np.moveaxis(views.corners_px, 2, 1).reshape(-1, len(rig), 2)

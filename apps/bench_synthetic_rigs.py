@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from posekit.calibration.rig_calibration import RigCalibration
+    from posekit.calibration.rigs.calibration import RigCalibration
     from posekit.camera import Camera
     from posekit.datasets.synthetic_boards import FilmedBoard
 
@@ -54,7 +54,7 @@ class RigErrors:
 
 def film_rig(layout: Layout, cameras: int, frames: int, seed: int) -> "FilmedBoard":
     """A random rig and a board that is carried about in it, a picture every half second: noisy, some corners wrong."""
-    from posekit.calibration.boards import parse_board
+    from posekit.calibration.boards.board import parse_board
     from posekit.datasets.synthetic_boards import corridor_of_cameras, film_board, ring_of_cameras
 
     rig, stations = (
@@ -67,7 +67,7 @@ def film_rig(layout: Layout, cameras: int, frames: int, seed: int) -> "FilmedBoa
 
 def calibrate_film(film: "FilmedBoard", seed: int, *, free_lens: bool = True) -> RigErrors:
     """Calibrate from lenses that start far off (free_lens), or that are known; and compare with the truth."""
-    from posekit.calibration.rig_calibration import RigSettings, calibrate_rig
+    from posekit.calibration.rigs.calibration import RigSettings, calibrate_rig
     from posekit.errors import PosekitError
 
     lenses = list(_bad_lenses(film, seed)) if free_lens else film.rig.cameras

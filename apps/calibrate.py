@@ -83,8 +83,8 @@ def main(config: CalibrateConfig) -> None:
 
 def _draw(config: CalibrateConfig) -> None:
     from posekit.apps.checks import require_places
-    from posekit.calibration.board_drawing import draw_board
-    from posekit.calibration.boards import parse_board
+    from posekit.calibration.boards.board import parse_board
+    from posekit.calibration.boards.drawing import draw_board
     from posekit.errors import PosekitError
 
     if config.board is None or config.draw_board is None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posekit.apps.calibrate import CalibrateConfig
-    from posekit.calibration.board_search import FoundBoards
-    from posekit.calibration.board_views import BoardViews
-    from posekit.calibration.figures import CalibrationFigures
-    from posekit.calibration.intrinsics import LensCalibration
-    from posekit.calibration.rig_calibration import RigCalibration
-    from posekit.calibration.time_offsets import TimeOffsets
-    from posekit.calibration.world_frame import WorldFrame
+    from posekit.calibration.boards.search import FoundBoards
+    from posekit.calibration.boards.views import BoardViews
+    from posekit.calibration.lenses.intrinsics import LensCalibration
+    from posekit.calibration.report.figures import CalibrationFigures
+    from posekit.calibration.rigs.calibration import RigCalibration
+    from posekit.calibration.rigs.time_offsets import TimeOffsets
+    from posekit.calibration.world.frame import WorldFrame
     from posekit.camera import Camera, Rig
 
 #: Offsets are believed where they lower the corners' noise by this share or more.
@@ -40,10 +40,10 @@ def calibrate(config: "CalibrateConfig") -> None:
     from rich.console import Console
 
     from posekit.apps.progress import progress_bars
-    from posekit.calibration.board_capture import find_board_capture
-    from posekit.calibration.board_search import film_views
-    from posekit.calibration.boards import parse_board
-    from posekit.calibration.rig_calibration import UnlinkedCamerasError
+    from posekit.calibration.boards.board import parse_board
+    from posekit.calibration.boards.capture import find_board_capture
+    from posekit.calibration.boards.search import film_views
+    from posekit.calibration.rigs.calibration import UnlinkedCamerasError
 
     assert config.folder is not None
     assert config.board is not None
@@ -100,7 +100,7 @@ def _lenses(
     config: "CalibrateConfig", views: "BoardViews", given: "Rig | None"
 ) -> "tuple[list[Camera], dict[str, LensCalibration], dict[str, str]]":
     """Lenses of the cameras that have one, those that were calibrated here, and why others have none."""
-    from posekit.calibration.intrinsics import calibrate_lens
+    from posekit.calibration.lenses.intrinsics import calibrate_lens
     from posekit.camera import match_camera_names
     from posekit.errors import PosekitError
 
@@ -135,7 +135,7 @@ def _rig(
     calibrated: "dict[str, LensCalibration]",
 ) -> _Result:
     """Calibrate the rig, in step as it was filmed, and with the offsets that the board's motion shows where they are to count."""
-    from posekit.calibration.rig_calibration import RigSettings, calibrate_rig
+    from posekit.calibration.rigs.calibration import RigSettings, calibrate_rig
 
     settings = RigSettings(free_lens=config.lens if calibrated else None)
     calibration = calibrate_rig(views, lenses, settings)
@@ -166,8 +166,8 @@ def _rig(
 
 
 def _figures(calibration: "RigCalibration", lenses: "list[Camera]", settings: Any) -> "CalibrationFigures":
-    from posekit.calibration.figures import measure_calibration
-    from posekit.calibration.rig_calibration import calibrate_rig
+    from posekit.calibration.report.figures import measure_calibration
+    from posekit.calibration.rigs.calibration import calibrate_rig
 
     names = calibration.rig.names
     kept = [[lens.name for lens in lenses].index(name) for name in names]
@@ -187,7 +187,7 @@ def _figures(calibration: "RigCalibration", lenses: "list[Camera]", settings: An
 def _time_offsets(views: "BoardViews", lenses: "list[Camera]") -> "TimeOffsets | None":
     import numpy as np
 
-    from posekit.calibration.time_offsets import offsets_from_boards
+    from posekit.calibration.rigs.time_offsets import offsets_from_boards
 
     if views.fps is None:
         return None
@@ -225,8 +225,8 @@ def _finish_rig(
 ) -> None:
     """Bring the rig into its world, and write and say everything."""
     from posekit.apps.calibrate_world import identified_people, place_in_world
-    from posekit.calibration.advice import advice, verdict
-    from posekit.calibration.report import calibration_sections, record_section, words_section, write_report
+    from posekit.calibration.report.advice import advice, verdict
+    from posekit.calibration.report.page import calibration_sections, record_section, words_section, write_report
 
     calibration, figures = result.calibration, result.figures
     rig, people = calibration.rig, None
@@ -295,7 +295,7 @@ def _finish_lenses(
 ) -> None:
     """Write the lenses alone: every camera at the world's origin."""
     from posekit.apps.tables import figures_table
-    from posekit.calibration.report import record_section, words_section, write_report
+    from posekit.calibration.report.page import record_section, words_section, write_report
     from posekit.camera import Rig
     from posekit.errors import PosekitError
 
@@ -312,7 +312,7 @@ def _finish_lenses(
     told = f"Only the lenses are calibrated ({why}): every camera in {config.out} stands at the origin."
     words = [line for lens in calibrated.values() for line in lens.warnings]
     if config.report is not None:
-        from posekit.calibration.report import lens_sections
+        from posekit.calibration.report.page import lens_sections
 
         sections = [
             words_section("How the pictures were read", found.notes),

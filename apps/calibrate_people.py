@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posekit.apps.calibrate import CalibrateConfig
-    from posekit.calibration.refinement import Refinement
+    from posekit.calibration.people.refinement import Refinement
     from posekit.camera import Rig
 
 
@@ -18,9 +18,9 @@ def refine(config: "CalibrateConfig") -> None:
     from posekit.apps.calibrate_world import identified_people, place_in_world
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig, write_aniposelib
-    from posekit.calibration.refinement import refine_rig
-    from posekit.calibration.report import words_section, write_report
-    from posekit.calibration.report_refinement import refinement_sections, refinement_summary
+    from posekit.calibration.people.refinement import refine_rig
+    from posekit.calibration.report.page import words_section, write_report
+    from posekit.calibration.report.refinement import refinement_sections, refinement_summary
     from posekit.camera import match_camera_names
     from posekit.io.files import write_json
 
@@ -122,7 +122,7 @@ def _with_time_offsets(config: "CalibrateConfig", rig: "Rig") -> "tuple[Rig, lis
 
     from posekit.apps.in_step import has_timestamps
     from posekit.apps.triangulate import open_detections
-    from posekit.calibration.people_time_offsets import offsets_from_people
+    from posekit.calibration.people.time_offsets import offsets_from_people
     from posekit.camera import match_camera_names
     from posekit.errors import PosekitError
 

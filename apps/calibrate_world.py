@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posekit.apps.calibrate import CalibrateConfig
-    from posekit.calibration.rig_calibration import RigCalibration
-    from posekit.calibration.world_frame import WorldFrame
+    from posekit.calibration.rigs.calibration import RigCalibration
+    from posekit.calibration.world.frame import WorldFrame
     from posekit.camera import Rig
     from posekit.keypoints import Keypoints2D, Keypoints3D
 
@@ -17,9 +17,9 @@ def place_in_world(
     people: "Keypoints2D | None",
 ) -> "tuple[Rig, list[WorldFrame]]":
     """Give a rig its scale, then its world; returns what was done, too. people: identified, slot p is person p."""
-    from posekit.calibration.marked_points import read_marked_points
-    from posekit.calibration.world_frame import scale_by_bone, scale_by_points, world_from_board, world_from_points
-    from posekit.calibration.world_from_people import world_from_people
+    from posekit.calibration.world.frame import scale_by_bone, scale_by_points, world_from_board, world_from_points
+    from posekit.calibration.world.from_people import world_from_people
+    from posekit.calibration.world.marked_points import read_marked_points
 
     steps: list[WorldFrame] = []
     points = None if config.points is None else read_marked_points(config.points)

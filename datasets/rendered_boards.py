@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
-from posekit.calibration.board_drawing import board_image
-from posekit.calibration.boards import Board
+from posekit.calibration.boards.board import Board
+from posekit.calibration.boards.drawing import board_image
 from posekit.camera import Camera
 from posekit.datasets.synthetic_boards import FilmedBoard
 from posekit.io.files import write_whole

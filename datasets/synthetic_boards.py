@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation, RotationSpline
 
-from posekit.calibration.board_views import BoardViews
-from posekit.calibration.boards import Board
+from posekit.calibration.boards.board import Board
+from posekit.calibration.boards.views import BoardViews
 from posekit.camera import Camera, Rig
 
 Array = NDArray[np.float64]

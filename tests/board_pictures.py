@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.calibration.board_drawing import board_image
-from posekit.calibration.boards import Board
+from posekit.calibration.boards.board import Board
+from posekit.calibration.boards.drawing import board_image
 
 
 def photograph(

@@ -9,7 +9,7 @@ import pytest
 from posekit.apps.bench_captures import free_errors
 from posekit.apps.bench_synthetic_rigs import RigErrors, calibrate_film, film_rig, summarise
 from posekit.apps.main import main
-from posekit.calibration.boards import parse_board
+from posekit.calibration.boards.board import parse_board
 from posekit.camera import Rig
 from posekit.datasets.rendered_boards import PictureStyle, write_board_videos
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras

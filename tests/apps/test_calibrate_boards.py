@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posekit.apps.main import main
-from posekit.calibration.boards import parse_board
+from posekit.calibration.boards.board import parse_board
 from posekit.calibration.formats import read_rig
 from posekit.datasets.rendered_boards import PictureStyle, paint_film, write_board_videos
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from posekit.calibration.board_capture import find_board_capture
-from posekit.calibration.board_folders import find_board_folder
+from posekit.calibration.boards.capture import find_board_capture
+from posekit.calibration.boards.folders import find_board_folder
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.video import write_video
 

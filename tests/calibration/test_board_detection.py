@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from board_pictures import photograph
-from posekit.calibration.board_detection import BoardDetector, Reading
-from posekit.calibration.board_plane import fit_plane
-from posekit.calibration.boards import Board, parse_board
+from posekit.calibration.boards.board import Board, parse_board
+from posekit.calibration.boards.detection import BoardDetector, Reading
+from posekit.calibration.boards.plane import fit_plane
 
 BOARDS = [
     "charuco:5x7:0.04:0.03:DICT_4X4_50",

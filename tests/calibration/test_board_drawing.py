@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from posekit.calibration.board_detection import BoardDetector
-from posekit.calibration.board_drawing import black_rectangles, board_image, draw_board
-from posekit.calibration.boards import Board, parse_board
+from posekit.calibration.boards.board import Board, parse_board
+from posekit.calibration.boards.detection import BoardDetector
+from posekit.calibration.boards.drawing import black_rectangles, board_image, draw_board
 from posekit.errors import PosekitError
 
 BOARDS = [

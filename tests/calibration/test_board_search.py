@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posekit.calibration.board_capture import find_board_capture
-from posekit.calibration.board_detection import Reading
-from posekit.calibration.board_search import film_views
-from posekit.calibration.boards import parse_board
+from posekit.calibration.boards.board import parse_board
+from posekit.calibration.boards.capture import find_board_capture
+from posekit.calibration.boards.detection import Reading
+from posekit.calibration.boards.search import film_views
 from posekit.datasets.rendered_boards import PictureStyle, write_board_stills, write_board_videos
 from posekit.datasets.synthetic_boards import FilmedBoard, film_board, ring_of_cameras
 from posekit.errors import PosekitError

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from posekit.calibration.board_markers import marker_layout
-from posekit.calibration.boards import Board, parse_board
-from posekit.calibration.marker_dictionaries import dictionary_name, dictionary_names, smallest_sibling
+from posekit.calibration.boards.board import Board, parse_board
+from posekit.calibration.boards.dictionaries import dictionary_name, dictionary_names, smallest_sibling
+from posekit.calibration.boards.markers import marker_layout
 from posekit.errors import PosekitError
 
 

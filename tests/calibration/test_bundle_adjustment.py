@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from calibration_scenes import shaken
-from posekit.calibration.bundle_adjustment import _moved, _Problem, _State, adjust_bundle
+from posekit.calibration.people.bundle_adjustment import _moved, _Problem, _State, adjust_bundle
 from posekit.camera import CameraBatch, Rig
 from posekit.errors import PosekitError
 from posekit.geometry.alignment import align_similarity

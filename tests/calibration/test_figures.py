@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from posekit.calibration.advice import advice, verdict
-from posekit.calibration.board_views import BoardViews
-from posekit.calibration.boards import parse_board
-from posekit.calibration.figures import (
+from posekit.calibration.boards.board import parse_board
+from posekit.calibration.boards.views import BoardViews
+from posekit.calibration.report.advice import advice, verdict
+from posekit.calibration.report.figures import (
     COVERAGE_COLUMNS,
     COVERAGE_ROWS,
     CalibrationFigures,
@@ -21,10 +21,10 @@ from posekit.calibration.figures import (
     measure_calibration,
     shared_moments,
 )
-from posekit.calibration.held_out_boards import hold_out, middle_block
-from posekit.calibration.placed_boards import board_residuals, place_boards
-from posekit.calibration.rig_calibration import RigCalibration
-from posekit.calibration.rig_uncertainty import RigUncertainty
+from posekit.calibration.report.held_out import hold_out, middle_block
+from posekit.calibration.rigs.calibration import RigCalibration
+from posekit.calibration.rigs.placed_boards import board_residuals, place_boards
+from posekit.calibration.rigs.uncertainty import RigUncertainty
 from posekit.camera import Rig
 from posekit.datasets.synthetic_boards import FilmedBoard, film_board, ring_of_cameras
 from posekit.errors import PosekitError

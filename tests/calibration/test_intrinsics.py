@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from posekit.calibration.board_capture import find_board_capture
-from posekit.calibration.board_detection import BoardDetector
-from posekit.calibration.board_views import BoardViews
-from posekit.calibration.boards import Board, parse_board
+from posekit.calibration.boards.board import Board, parse_board
+from posekit.calibration.boards.capture import find_board_capture
+from posekit.calibration.boards.detection import BoardDetector
+from posekit.calibration.boards.views import BoardViews
 from posekit.calibration.formats import read_rig
-from posekit.calibration.intrinsics import LensCalibration, calibrate_lens
-from posekit.calibration.lens_fit import PARAMETERS, LensModel, project_board
+from posekit.calibration.lenses.fit import PARAMETERS, LensModel, project_board
+from posekit.calibration.lenses.intrinsics import LensCalibration, calibrate_lens
 from posekit.camera import Camera, Rig
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras
 from posekit.errors import PosekitError

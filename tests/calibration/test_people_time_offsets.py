@@ -6,7 +6,7 @@ import pytest
 
 from out_of_step import film_out_of_step
 from posekit.calibration.formats import read_rig
-from posekit.calibration.people_time_offsets import offsets_from_people
+from posekit.calibration.people.time_offsets import offsets_from_people
 from posekit.datasets.synthetic_people import PeopleSettings, film_people
 from posekit.errors import PosekitError
 from posekit.io.keypoint_files import open_keypoints

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from calibration_scenes import shaken
-from posekit.calibration.refinement import refine_rig
+from posekit.calibration.people.refinement import refine_rig
 from posekit.errors import PosekitError
 from scenes import observe, ring_rig, walk
 

@@ -13,18 +13,24 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from posekit.calibration.boards import parse_board
-from posekit.calibration.figures import CalibrationFigures, measure_calibration, shared_moments
-from posekit.calibration.intrinsics import LensCalibration
-from posekit.calibration.placed_boards import PlacedBoards, board_residuals
-from posekit.calibration.refinement import Refinement, RigFigures
-from posekit.calibration.report import calibration_sections, lens_sections, record_section, words_section, write_report
-from posekit.calibration.report_pictures import Mark, coverage_map, error_map, histogram, nice_step
-from posekit.calibration.report_refinement import refinement_sections, refinement_summary
-from posekit.calibration.report_scene import draw_scene
-from posekit.calibration.rig_calibration import RigCalibration
-from posekit.calibration.rig_uncertainty import RigUncertainty
-from posekit.calibration.world_frame import transform_rig, world_from_board
+from posekit.calibration.boards.board import parse_board
+from posekit.calibration.lenses.intrinsics import LensCalibration
+from posekit.calibration.people.refinement import Refinement, RigFigures
+from posekit.calibration.report.figures import CalibrationFigures, measure_calibration, shared_moments
+from posekit.calibration.report.page import (
+    calibration_sections,
+    lens_sections,
+    record_section,
+    words_section,
+    write_report,
+)
+from posekit.calibration.report.pictures import Mark, coverage_map, error_map, histogram, nice_step
+from posekit.calibration.report.refinement import refinement_sections, refinement_summary
+from posekit.calibration.report.scene import draw_scene
+from posekit.calibration.rigs.calibration import RigCalibration
+from posekit.calibration.rigs.placed_boards import PlacedBoards, board_residuals
+from posekit.calibration.rigs.uncertainty import RigUncertainty
+from posekit.calibration.world.frame import transform_rig, world_from_board
 from posekit.camera import Camera, Rig
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras
 from posekit.geometry.alignment import Similarity

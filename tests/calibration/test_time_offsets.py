@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posekit.calibration.boards import parse_board
+from posekit.calibration.boards.board import parse_board
 from posekit.calibration.formats import read_rig, write_rig
-from posekit.calibration.time_offsets import PairLag, TimeOffsets, offsets_from_boards, solve_offsets
+from posekit.calibration.rigs.time_offsets import PairLag, TimeOffsets, offsets_from_boards, solve_offsets
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras
 from posekit.errors import PosekitError, PosekitWarning
 from scenes import ring_rig

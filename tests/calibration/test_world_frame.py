@@ -5,10 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from posekit.calibration.boards import parse_board
-from posekit.calibration.free_points import reprojection_errors, triangulate_freely
-from posekit.calibration.marked_points import MarkedPoints, read_marked_points
-from posekit.calibration.world_frame import (
+from posekit.calibration.boards.board import parse_board
+from posekit.calibration.report.free_points import reprojection_errors, triangulate_freely
+from posekit.calibration.world.frame import (
     WorldFrame,
     scale_by_bone,
     scale_by_points,
@@ -16,7 +15,8 @@ from posekit.calibration.world_frame import (
     world_from_board,
     world_from_points,
 )
-from posekit.calibration.world_from_people import world_from_people
+from posekit.calibration.world.from_people import world_from_people
+from posekit.calibration.world.marked_points import MarkedPoints, read_marked_points
 from posekit.camera import Rig
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.geometry.alignment import Similarity

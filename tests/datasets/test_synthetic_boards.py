@@ -6,7 +6,7 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
-from posekit.calibration.boards import parse_board
+from posekit.calibration.boards.board import parse_board
 from posekit.datasets.rendered_boards import (
     BoardPainter,
     PictureStyle,
