@@ -143,7 +143,7 @@ def _rig(
     said: tuple[str, ...] = ()
     if offsets is not None and (config.time_offsets == "on" or offsets.out_of_step.any()):
         stepped_views, stepped_lenses, stepped = _in_step(views, lenses, offsets, settings)
-        other = calibrate_rig(stepped_views, stepped_lenses, stepped)
+        other = calibrate_rig(stepped_views, _with_poses(stepped_lenses, calibration.rig), stepped, start=True)
         better = other.noise_px < (1 - _BETTER) * calibration.noise_px and not set(other.unlinked) - set(
             calibration.unlinked
         )
@@ -167,21 +167,33 @@ def _rig(
 
 def _figures(calibration: "RigCalibration", lenses: "list[Camera]", settings: Any) -> "CalibrationFigures":
     from posekit.calibration.report.figures import measure_calibration
-    from posekit.calibration.rigs.calibration import calibrate_rig
+    from posekit.calibration.rigs.calibration import refit_rig
 
-    names = calibration.rig.names
-    kept = [[lens.name for lens in lenses].index(name) for name in names]
+    kept = [[lens.name for lens in lenses].index(name) for name in calibration.rig.names]
     settings = replace(
         settings,
         time_sigma_s=None if settings.time_sigma_s is None else tuple(settings.time_sigma_s[c] for c in kept),
     )
 
+    # Lenses and clocks start from where they did at first; only that the boards are not to be linked anew saves time.
+    cameras = _with_poses([lenses[c] for c in kept], calibration.rig)
+
     def again(views: "BoardViews") -> "Rig":
-        return calibrate_rig(views, [lenses[c] for c in kept], settings).rig
+        return refit_rig(views, cameras, settings)
 
     return measure_calibration(
         calibration.rig, calibration.views, calibration.residual_px, calibration.used, again, calibration.boards
     )
+
+
+def _with_poses(lenses: "list[Camera]", rig: "Rig") -> "list[Camera]":
+    """The lenses where the rig has them; those that it lacks stay where they are."""
+    return [
+        replace(lens, rotation=rig[lens.name].rotation, translation=rig[lens.name].translation)
+        if lens.name in rig.names
+        else lens
+        for lens in lenses
+    ]
 
 
 def _time_offsets(views: "BoardViews", lenses: "list[Camera]") -> "TimeOffsets | None":

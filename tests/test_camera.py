@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from posekit.camera import Camera, CameraBatch, Rig, match_camera_names
+from posekit.camera import Camera, CameraBatch, Rig, match_camera_names, rig_of_batch
 from posekit.errors import PosekitError, PosekitWarning
 from scenes import LENS, looking_camera, ring_rig
 
@@ -275,3 +275,25 @@ def test_names_that_differ_by_the_word_they_share_are_matched_by_their_number():
         assert match_camera_names(rig, ("port_1", "port_3")).names == ("port_1", "cam_2", "port_3")
     assert match_camera_names(rig, ("left_1", "right_1")) is rig  # two words: their numbers tell nothing
     assert match_camera_names(rig, ("port_1", "port_4")) is rig
+
+
+def test_a_batch_becomes_a_rig_again():
+    rig = ring_rig(3)
+    rig = Rig(
+        (
+            rig.cameras[0],
+            replace(rig.cameras[1], time_offset_s=0.25),
+            replace(rig.cameras[2], distortion=np.array((0.1, 0.02, 0.003, 0.0004)), fisheye=True),
+        ),
+        "three",
+    )
+    batch = CameraBatch.from_rig(rig)
+    again = rig_of_batch(batch, rig)
+    assert (again.names, again.source) == (rig.names, "three")
+    for before, after in zip(rig.cameras, again.cameras, strict=True):
+        for field in ("matrix", "rotation", "translation", "distortion"):
+            np.testing.assert_array_equal(getattr(after, field), getattr(before, field))
+        assert (after.size, after.fisheye, after.time_offset_s) == (before.size, before.fisheye, before.time_offset_s)
+    moved = rig_of_batch(replace(batch, translation=batch.translation + 1), rig, [0.0, 0.5, -0.5])
+    assert [camera.time_offset_s for camera in moved.cameras] == [0.0, 0.5, -0.5]
+    np.testing.assert_array_equal(moved.cameras[1].translation, rig.cameras[1].translation + 1)

@@ -95,6 +95,7 @@ class BoardDetector:
                 smallest_sibling(str(self.board.dictionary), len(self._layout.corners_m)),
                 border_bits=self.reading.border_bits,
                 smallest=_SMALLEST_MARKER / self.reading.enlargement,
+                count=len(self._layout.corners_m),
             )
         if self.board.kind == "charuco":
             self._charuco = _charuco_detector(self.board)

@@ -1,7 +1,6 @@
 """Where boards carry ArUco and AprilTag markers, and finding these in pictures."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -58,47 +57,96 @@ def middles(quads: Array) -> Array:
     return start + share[:, None] * along
 
 
+#: Windows of the threshold that parts black from white, px (smallest, largest, step): OpenCV's three; the middle one, which finds
+#: nearly all; and the others. The time goes into the outlines of all that each gives, and the smallest gives many of noise.
+_ALL_WINDOWS, _ONE_WINDOW, _OTHER_WINDOWS = (3, 23, 10), (13, 13, 10), (3, 23, 20)
+#: So many markers say where the rest of their board may be.
+_ENOUGH_TO_LOCATE = 3
+
+
 class MarkerDetector:
     """Finds the markers of one dictionary, or of several, in grey pictures.
 
-    smallest: sides of markers below which none is looked for, as a share of the picture's longer side.
+    smallest: sides of markers below which none is looked for, as a share of the picture's longer side. count: how many markers
+    the board has: the first ones of the one dictionary, and no others, are looked for, in half the time.
     """
 
-    def __init__(self, *dictionaries: str, border_bits: int = 1, smallest: float = 0.0075) -> None:
+    def __init__(
+        self, *dictionaries: str, border_bits: int = 1, smallest: float = 0.0075, count: int | None = None
+    ) -> None:
         parameters = cv2.aruco.DetectorParameters()
-        parameters.minMarkerPerimeterRate = 4 * smallest
         parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
         parameters.markerBorderBits = border_bits
-        self._names = dictionaries
-        self._detector = cv2.aruco.ArucoDetector([dictionary_of(name) for name in dictionaries], parameters)
+        self._names, self._parameters, self._smallest, self._count = dictionaries, parameters, smallest, count
+        searched = [dictionary_of(name) for name in dictionaries]
+        if count is not None:
+            searched = [
+                cv2.aruco.Dictionary(each.bytesList[:count], each.markerSize, each.maxCorrectionBits)
+                for each in searched
+            ]
+        self._detector = cv2.aruco.ArucoDetector(searched, parameters)
 
     def detect(self, grey: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Array]:
         """Numbers (N,) of the first dictionary's markers and their corners (N, 4, 2) px, clockwise from each one's top left.
 
         A number that is seen twice is left out: one of the two is misread, and nothing says which.
         """
+        if self._count is None:
+            return _each_once(*self._look(grey, _ALL_WINDOWS))
+        numbers, quads = self._look(grey, _ONE_WINDOW)
+        if len(numbers) >= self._count:
+            return _each_once(numbers, quads)
+        # A closer look at where the board may be: a marker's side times those along a board of so many, twice for its squares.
+        left, top, right, bottom = 0, 0, grey.shape[1], grey.shape[0]
+        if len(numbers) >= _ENOUGH_TO_LOCATE:
+            side = float(np.linalg.norm(quads - np.roll(quads, 1, axis=1), axis=-1).max())
+            reach = 2 * side * np.sqrt(2 * self._count)
+            left, top = np.maximum(quads.min(axis=(0, 1)) - reach, 0).astype(int).tolist()
+            right, bottom = (quads.max(axis=(0, 1)) + reach).astype(int).tolist()
+        part = np.ascontiguousarray(grey[top:bottom, left:right])
+        more, nearer = self._look(part, _OTHER_WINDOWS, max(grey.shape))
+        nearer += (left, top)
+        # The same marker again is no second one of its number.
+        apart = np.linalg.norm(quads.mean(axis=1)[:, None] - nearer.mean(axis=1), axis=-1)
+        size = np.linalg.norm(nearer[:, 0] - nearer[:, 2], axis=-1)
+        new = ~((numbers[:, None] == more) & (apart < size / 2)).any(axis=0)
+        return _each_once(np.concatenate((numbers, more[new])), np.concatenate((quads, nearer[new])))
+
+    def _look(
+        self, grey: NDArray[np.uint8], windows: tuple[int, int, int], longer_side: int | None = None
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Numbers and corners as they come. longer_side: of the picture, where this is a part of it."""
+        self._set(grey, windows, longer_side)
         quads, ids, _ = self._detector.detectMarkers(grey)
-        return _each_once(quads, ids)
+        if ids is None or len(ids) == 0:
+            return np.zeros(0, dtype=np.int64), np.zeros((0, 4, 2))
+        return np.asarray(ids, dtype=np.int64).ravel(), np.asarray(quads, dtype=np.float64).reshape(-1, 4, 2)
+
+    def _set(self, grey: NDArray[np.uint8], windows: tuple[int, int, int], longer_side: int | None = None) -> None:
+        parameters = self._parameters
+        parameters.minMarkerPerimeterRate = 4 * self._smallest * (longer_side or max(grey.shape)) / max(grey.shape)
+        parameters.adaptiveThreshWinSizeMin, parameters.adaptiveThreshWinSizeMax = windows[:2]
+        parameters.adaptiveThreshWinSizeStep = windows[2]
+        self._detector.setDetectorParameters(parameters)
 
     def detect_each(self, grey: NDArray[np.uint8]) -> dict[str, tuple[NDArray[np.int64], Array]]:
         """As `detect`, of every dictionary, by its name."""
+        self._set(grey, _ALL_WINDOWS)
         quads, ids, _, places = self._detector.detectMarkersMultiDict(grey)
         if ids is None or len(ids) == 0:
             return {}
-        corners, numbers, which = np.asarray(quads), np.asarray(ids).ravel(), np.asarray(places).ravel()
+        corners, which = np.asarray(quads, dtype=np.float64).reshape(-1, 4, 2), np.asarray(places).ravel()
+        numbers = np.asarray(ids, dtype=np.int64).ravel()
         return {
-            self._names[place]: _each_once(corners[which == place], numbers[which == place])
+            self._names[place]: _each_once(numbers[which == place], corners[which == place])
             for place in np.unique(which)
         }
 
 
-def _each_once(quads: Any, ids: Any) -> tuple[NDArray[np.int64], Array]:
-    if ids is None or len(ids) == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros((0, 4, 2))
-    numbers, corners = np.asarray(ids, dtype=np.int64).ravel(), np.asarray(quads, dtype=np.float64).reshape(-1, 4, 2)
+def _each_once(numbers: NDArray[np.int64], quads: Array) -> tuple[NDArray[np.int64], Array]:
     seen, count = np.unique(numbers, return_counts=True)
     once = np.isin(numbers, seen[count == 1])
-    return numbers[once], corners[once]
+    return numbers[once], quads[once]
 
 
 #: Where along a marker's side its edge is looked for (the ends belong to the corners), how many times, and how far across: px,

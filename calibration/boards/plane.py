@@ -74,14 +74,34 @@ def _misfit(fit: PlaneFit) -> float:
 
 def _fit_bent(points: Array, pixels: Array, bend: "_Bend", spacing: float) -> PlaneFit | None:
     straight = bend.straighten(pixels)
-    homography, _ = cv2.findHomography(points, straight)
-    fit = _measure(homography, points, pixels, bend, spacing)
+    fit = _measure(_homography(points, straight), points, pixels, bend, spacing)
     if fit is not None and fit.fits.all():
         return fit
     # Some are wrong: the homography of the most that agree.
     near = _LOOSENESS_PX if fit is None else float(np.clip(np.median(fit.allowed_px), 1, 20))
     homography, _ = cv2.findHomography(points, straight, cv2.RANSAC, near, maxIters=500)
     return _measure(homography, points, pixels, bend, spacing) or fit
+
+
+def _homography(points: Array, pixels: Array) -> Array | None:
+    """The homography from points (N, 2) to pixels (N, 2) by the direct linear transformation, both normalised (Hartley 1997)."""
+    (a, to_a), (b, to_b) = _normalised(points), _normalised(pixels)
+    homogeneous = np.column_stack((a, np.ones(len(a))))
+    zero = np.zeros_like(homogeneous)
+    rows = np.block(
+        [[homogeneous, zero, -b[:, :1] * homogeneous], [zero, homogeneous, -b[:, 1:] * homogeneous]]
+    )
+    matrix = np.linalg.inv(to_b) @ np.linalg.eigh(rows.T @ rows)[1][:, 0].reshape(3, 3) @ to_a
+    return matrix / matrix[2, 2] if abs(matrix[2, 2]) > 1e-12 else None
+
+
+def _normalised(points: Array) -> tuple[Array, Array]:
+    """Points (N, 2) moved and scaled to about 1, and the (3, 3) matrix that does it."""
+    middle = points.mean(axis=0)
+    scale = 1 / np.abs(points - middle).mean()
+    return scale * (points - middle), np.array(
+        [[scale, 0, -scale * middle[0]], [0, scale, -scale * middle[1]], [0, 0, 1]]
+    )
 
 
 def _measure(

@@ -209,7 +209,7 @@ def measure_calibration(
     if calibrate is not None:
         try:
             thinned = hold_out(views, every, calibrate)
-            block = hold_out(views, middle_block(len(views.frames)), calibrate)
+            block = hold_out(views, middle_block(len(views.frames)), calibrate, predict=False)
         except PosekitError as error:
             not_held_out = str(error)
     cameras = tuple(_camera(c, views, errors, used, thinned, block) for c in range(len(rig)))

@@ -32,7 +32,7 @@ class HeldOut:
 
     fitted_px: (F, C, K), only the board's pose being fitted there. predicted_px: (F, C, K), the board's pose being fitted to
     the other cameras, in moments from all over the capture, two other cameras or more in each where there are such. NaN
-    elsewhere, and in moments that fewer than two cameras saw.
+    elsewhere, in moments that fewer than two cameras saw, and where it was not asked for.
     """
 
     fitted_px: Float[np.ndarray, "F C K"]
@@ -45,8 +45,13 @@ def middle_block(moments: int) -> NDArray[np.bool_]:
     return np.abs(place - 0.5) < HELD_OUT_BLOCK / 2
 
 
-def hold_out(views: BoardViews, held_out: Bool[np.ndarray, " F"], calibrate: Calibrate) -> HeldOut:
-    """Make a rig without the held-out moments (F,), and measure it in these. Raises PosekitError where it cannot be made."""
+def hold_out(
+    views: BoardViews, held_out: Bool[np.ndarray, " F"], calibrate: Calibrate, *, predict: bool = True
+) -> HeldOut:
+    """Make a rig without the held-out moments (F,), and measure it in these.
+
+    predict: whether each camera is predicted from the others, too. Raises PosekitError where the rig cannot be made.
+    """
     together = views.seen.any(axis=-1).sum(axis=1) >= 2
     if (together & ~held_out).sum() < FEWEST_TO_HOLD_OUT * (1 - 1 / HELD_OUT_EVERY) or not (together & held_out).any():
         raise PosekitError(
@@ -60,9 +65,11 @@ def hold_out(views: BoardViews, held_out: Bool[np.ndarray, " F"], calibrate: Cal
     fitted, predicted = (np.full(views.seen.shape, np.nan) for _ in range(2))
     residual = board_residuals(rig, measured, place_boards(rig, measured))
     fitted[places[:, None], kept] = np.linalg.norm(residual, axis=-1)
-    for c, camera in enumerate(kept):
-        rows = _predictable(measured, c)
-        predicted[places[rows], camera] = _predicted(rig, measured.at(rows), c)
+    if predict:
+        rows = [_predictable(measured, c) for c in range(len(kept))]
+        camera = np.repeat(np.arange(len(kept)), [len(chosen) for chosen in rows])
+        moments = np.concatenate(rows)
+        predicted[places[moments], np.array(kept)[camera]] = _predicted(rig, measured.at(moments), camera)
     # The rig may lack cameras; a moment that only one of the others saw fits by itself.
     alone = np.isfinite(fitted).any(axis=-1).sum(axis=1) < 2
     fitted[alone] = np.nan
@@ -83,10 +90,11 @@ def _predictable(views: BoardViews, camera: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
-def _predicted(rig: Rig, views: BoardViews, camera: int) -> Array:
-    """Errors (F, K) of one camera, the board being placed by the others."""
+def _predicted(rig: Rig, views: BoardViews, camera: NDArray[np.int64]) -> Array:
+    """Errors (F, K) in one camera of each moment (F,), the board being placed by the others; all at once, which is faster."""
+    moment = np.arange(len(views.frames))
     others = np.ones(views.seen.shape[:2], dtype=bool)
-    others[:, camera] = False
-    residual = board_residuals(rig, views, place_boards(rig, views, chosen=others))[:, camera]
+    others[moment, camera] = False
+    residual = board_residuals(rig, views, place_boards(rig, views, own_rates=False, chosen=others))[moment, camera]
     errors: Array = np.linalg.norm(residual, axis=-1)
     return errors

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,10 +23,10 @@ from posekit.calibration.rigs.board_adjustment import (
     Observations,
     believed,
 )
-from posekit.calibration.rigs.board_choice import choose_boards
+from posekit.calibration.rigs.board_choice import ChosenBoards, choose_boards
 from posekit.calibration.rigs.board_poses import find_board_poses
 from posekit.calibration.rigs.initialisation import FirstRig, first_rig
-from posekit.calibration.rigs.normal_equations import minimise
+from posekit.calibration.rigs.normal_equations import CONVERGED, minimise
 from posekit.calibration.rigs.placed_boards import (
     PlacedBoards,
     as_placed,
@@ -46,11 +47,17 @@ Array = NDArray[np.float64]
 _CAUCHY_SIGMAS = 3.0
 
 #: A corner further off than this many standard deviations (robustly measured) is taken for wrong, and takes no part at the end.
-#: Of right ones with Gaussian noise it is one in 4,000.
-_WRONG_SIGMAS = 4.0
+#: Of right ones with Gaussian noise it is one in 300,000.
+_WRONG_SIGMAS = 5.0
+
+#: What is known of lenses without pictures counts for less here than for one camera alone (`lens_prior`): this share of it.
+_PRIOR_SHARE = 0.3
 
 #: Iterations of each stage at most; a good start takes about five.
 _ITERATIONS = 40
+
+#: A stage that others follow ends with an iteration that lowers the cost by less than this share.
+_GOOD_ENOUGH = 1e-4
 
 #: Stages in which the corners that count, and the noise, are judged anew.
 _LAST_STAGES = 3
@@ -102,19 +109,34 @@ class RigCalibration:
         return self.rig.names[0]
 
 
-def calibrate_rig(views: BoardViews, lenses: Sequence[Camera], settings: RigSettings | None = None) -> RigCalibration:
+def calibrate_rig(
+    views: BoardViews, lenses: Sequence[Camera], settings: RigSettings | None = None, *, start: bool = False
+) -> RigCalibration:
     """Find how the cameras stand to each other, from what they saw of one board.
 
-    lenses: a camera for each of the views' cameras, whose pose does not count; they start with its time_offset_s, by which the
-    views are in step already (`BoardViews.in_step`).
+    lenses: a camera for each of the views' cameras; they start with its time_offset_s, by which the views are in step already
+    (`BoardViews.in_step`). start: whether their poses are about right, and are started from; else they do not count.
 
     Raises PosekitError where there are fewer than two cameras, UnlinkedCamerasError where no two of them saw the board at once.
     """
-    settings = settings or RigSettings()
+    adjustment, unlinked = _prepared(views, lenses, settings or RigSettings(), start=start)
+    return adjustment.calibration(unlinked)
+
+
+def refit_rig(views: BoardViews, cameras: Sequence[Camera], settings: RigSettings) -> Rig:
+    """Only the rig of `calibrate_rig`, from cameras whose poses are about right: to hold moments out."""
+    adjustment, _ = _prepared(views, cameras, settings, start=True)
+    return adjustment.rig_of(adjustment.adjusted()[1])
+
+
+def _prepared(
+    views: BoardViews, lenses: Sequence[Camera], settings: RigSettings, *, start: bool
+) -> "tuple[_Adjustment, dict[str, str]]":
+    """The linked cameras where they stand about, and why others are not linked."""
     if len(views.cameras) < 2:
         raise PosekitError(f"{views.source}: one camera is no rig; two or more were expected")
     poses = find_board_poses(views, lenses)
-    first = first_rig(poses, views.board.symmetries)
+    first = _given(lenses, poses.found) if start else first_rig(poses, views.board.symmetries)
     unlinked = _why_unlinked(views, first, poses.found)
     if first.linked.sum() < 2:
         told = "; ".join(f"{name} {why}" for name, why in unlinked.items())
@@ -123,15 +145,21 @@ def calibrate_rig(views: BoardViews, lenses: Sequence[Camera], settings: RigSett
     views = _renumbered(views, boards.shown)
     linked = np.flatnonzero(first.linked)
     views = views.of(tuple(views.cameras[c] for c in linked))
-    lenses = [
+    cameras = tuple(
         replace(lenses[c], name=views.cameras[place], rotation=first.rotation[c], translation=first.translation[c])
         for place, c in enumerate(linked)
-    ]
+    )
     time_sigma = torch.tensor(
         [settings.time_sigma_s[c] if settings.time_sigma_s else 0.0 for c in linked], dtype=torch.float64
     )
-    adjustment = _Adjustment(views, Rig(tuple(lenses), views.source), settings, time_sigma)
-    return adjustment.run(boards.rotation, boards.translation, unlinked)
+    return _Adjustment(views, Rig(cameras, views.source), settings, time_sigma, boards), unlinked
+
+
+def _given(lenses: Sequence[Camera], found: NDArray[np.bool_]) -> FirstRig:
+    """The rig as it is given, of those cameras that saw boards that another one saw, too."""
+    together = found & (found.sum(axis=1, keepdims=True) > 1)
+    rotation, translation = (np.stack([getattr(lens, part) for lens in lenses]) for part in ("rotation", "translation"))
+    return FirstRig(rotation, translation, together.any(axis=0), ())
 
 
 def _renumbered(views: BoardViews, shown: NDArray[np.int64]) -> BoardViews:
@@ -152,8 +180,8 @@ def _lens_prior(model: LensModel, cameras: Sequence[Camera]) -> LensInformation:
         prior = lens_prior(model, camera.size, float(camera.matrix[0, 0]))
         padded = np.zeros((len(prior.rows), width))
         padded[:, : prior.rows.shape[1]] = prior.rows
-        rows.append(padded / prior.sigma[:, None])
-        targets.append(prior.targets / prior.sigma)
+        rows.append(_PRIOR_SHARE * padded / prior.sigma[:, None])
+        targets.append(_PRIOR_SHARE * prior.targets / prior.sigma)
     return LensInformation(torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(targets)))
 
 
@@ -165,29 +193,42 @@ class _Adjustment:
     rig: Rig
     settings: RigSettings
     time_sigma: Tensor
+    boards: ChosenBoards
 
-    def run(self, rotation: Array, translation: Array, unlinked: dict[str, str]) -> RigCalibration:
-        seen, frames = observations(self.views, np.isfinite(translation[:, 0]))
+    @cached_property
+    def _observed(self) -> tuple[Observations, NDArray[np.int64]]:
+        return observations(self.views, np.isfinite(self.boards.translation[:, 0]))
+
+    def adjusted(self) -> tuple[BoardProblem, BoardState]:
+        """Go through all stages; the last one's problem, and where it ended."""
+        seen, frames = self._observed
         state = BoardState(
             CameraBatch.from_rig(self.rig),
             torch.tensor([camera.time_offset_s for camera in self.rig.cameras], dtype=torch.float64),
-            torch.from_numpy(rotation[frames]),
-            torch.from_numpy(translation[frames]),
+            torch.from_numpy(self.boards.rotation[frames]),
+            torch.from_numpy(self.boards.translation[frames]),
             torch.zeros(len(frames), 6, dtype=torch.float64),
         )
-        state = self._cameras_first(seen, state, frames)
-        problem, state = self._all(seen, state, frames)
+        return self._all(seen, self._cameras_first(seen, state, frames), frames)
+
+    def rig_of(self, state: BoardState) -> Rig:
+        """The rig of a state."""
+        return rig_of_batch(state.cameras, self.rig, state.time_offset_s.tolist())
+
+    def calibration(self, unlinked: dict[str, str]) -> RigCalibration:
+        """Adjust, and measure everything."""
+        seen, frames = self._observed
+        problem, state = self.adjusted()
         uncertainty = rig_uncertainty(problem, state)
         if problem.rate_prior is not None:
             state = with_own_rates(seen, state, self.views, frames)
         residual = np.full(self.views.corners_px.shape, np.nan)
-        everything = replace(seen, weight=(seen.weight > 0).to(torch.float64))
-        scatter_residuals(residual, everything, frames, replace(problem, seen=everything).residual(state))
+        scatter_residuals(residual, seen, frames, replace(problem, seen=seen).residual(state))
         used = np.zeros(residual.shape[:3], dtype=bool)
         used[frames[seen.frame.numpy()], seen.camera.numpy()] = (problem.seen.weight > 0).numpy()
         found = np.isfinite(residual[..., 0]).any(axis=-1).astype(np.int64)
         return RigCalibration(
-            rig_of_batch(state.cameras, self.rig, state.time_offset_s.tolist()),
+            self.rig_of(state),
             self.views,
             as_placed(state, frames, self.views),
             problem.noise_px,
@@ -230,7 +271,7 @@ class _Adjustment:
         for _ in range(2):
             noise = robust_noise_px(self._problem(seen, state, free, None, 1.0).residual(state), seen.weight)
             problem = self._problem(seen, state, free, _CAUCHY_SIGMAS, noise)
-            state, _ = minimise(problem, state, _ITERATIONS)
+            state, _ = minimise(problem, state, _ITERATIONS, _GOOD_ENOUGH)
             state = self._turned(problem, state, frames)
         return state
 
@@ -273,7 +314,8 @@ class _Adjustment:
             else:
                 weight = believed(residual, seen.weight, _WRONG_SIGMAS * noise).to(torch.float64)
                 problem = replace(problem, noise_px=noise, seen=replace(seen, weight=weight))
-            state, _ = minimise(problem, state, _ITERATIONS)
+            last = stage == 1 + _LAST_STAGES
+            state, _ = minimise(problem, state, _ITERATIONS, CONVERGED if last else _GOOD_ENOUGH)
         return problem, state
 
 

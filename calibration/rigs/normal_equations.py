@@ -17,8 +17,8 @@ State = TypeVar("State")
 #: `damped`'s floor for cameras: a turn is known 1e9 times better than a k3 that is worth knowing, squared.
 _CAMERA_FLOOR = 1e-15
 
-#: An iteration that lowers the cost by less than this share is the last one.
-_CONVERGED = 1e-7
+#: An iteration that lowers the cost by less than this share is the last one, unless another one is given.
+CONVERGED = 1e-7
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class Problem(Protocol[State]):
         """The state after a step."""
 
 
-def minimise(problem: Problem[State], state: State, iterations: int) -> tuple[State, tuple[float, ...]]:
+def minimise(
+    problem: Problem[State], state: State, iterations: int, converged: float = CONVERGED
+) -> tuple[State, tuple[float, ...]]:
     """Go down from a state; returns the last one, and the cost before every iteration and at the end."""
     cost, damping, costs = problem.cost(state), 1e-4, []
     for _ in range(iterations):
@@ -84,7 +86,7 @@ def minimise(problem: Problem[State], state: State, iterations: int) -> tuple[St
             break
         gained = (cost - new_cost) / cost
         state, cost, damping = moved, new_cost, max(damping / 8, 1e-10)
-        if gained < _CONVERGED:
+        if gained < converged:
             break
     return state, (*costs, cost)
 

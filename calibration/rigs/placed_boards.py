@@ -24,20 +24,23 @@ _STEPS = 20
 _CARRYING, _TURNING = 0.5, 2.0
 
 #: Rates by clocks that are in doubt are off by this much more.
-_DOUBT = 4.0
+_DOUBT = 8.0
 
 #: Between two moments this many seconds apart, the mean rate is that of the middle but for so much (m/s, rad/s), which grows
-#: with the square of the time: carried boards jerk by 20 m/s^3.
-_BETWEEN_S, _CARRYING_OFF, _TURNING_OFF = 1 / 6, 0.1, 0.4
+#: with the square of the time: carried boards jerk by 10 m/s^3.
+_BETWEEN_S, _CARRYING_OFF, _TURNING_OFF = 1 / 6, 0.05, 0.25
 
 #: What the mean rate is off by at least: the poses themselves are not exact.
-_LEAST_OFF = 0.05
+_LEAST_OFF = 0.03
 
 #: What a board may do (m/s, rad/s) where its rates are to be read off the pictures of the moment alone: more than any hand does.
 _ANY_CARRYING, _ANY_TURNING = 15.0, 75.0
 
 #: Neighbours further apart than this (s) say nothing of the rate.
 _LONGEST_BETWEEN_S = 0.7
+
+#: They end with one that lowers the cost by less than this share.
+_SETTLED = 1e-6
 
 _CAUCHY_SIGMAS = 3.0
 
@@ -69,12 +72,18 @@ def mean_times(views: BoardViews) -> Array | None:
 
 
 def place_boards(
-    rig: Rig, views: BoardViews, *, moving: bool | None = None, chosen: NDArray[np.bool_] | None = None
+    rig: Rig,
+    views: BoardViews,
+    *,
+    moving: bool | None = None,
+    own_rates: bool = True,
+    chosen: NDArray[np.bool_] | None = None,
 ) -> PlacedBoards:
     """Find where the board was at every moment, in the world of a rig that is taken for true.
 
     views: of the rig's cameras, in its order. moving: whether it had a velocity, too; by default where the cameras' times differ.
-    chosen: (F, C) bool, the pictures that count; all by default.
+    own_rates: whether every moment's pictures alone say how fast it moved; otherwise the moments before and after do, too, as is
+    right where it is to be said what another camera saw. chosen: (F, C) bool, the pictures that count; all by default.
     """
     if chosen is not None:
         views = replace(views, corners_px=np.where(chosen[..., None, None], views.corners_px, np.nan))
@@ -95,7 +104,9 @@ def place_boards(
         moving = is_moving(views, rig)
     state = _settled(seen, state, None)
     if moving:
-        state = with_own_rates(seen, replace(state, rates=rate_prior(state, views, frames).mean), views, frames)
+        prior = rate_prior(state, views, frames)
+        state = replace(state, rates=prior.mean)
+        state = with_own_rates(seen, state, views, frames) if own_rates else _settled(seen, state, prior)
     return as_placed(state, frames, views)
 
 
@@ -232,7 +243,7 @@ def _settled(seen: Observations, state: BoardState, prior: RatePrior | None) -> 
             gained = torch.where(better, cost - new_cost, 0).sum() / cost.sum().clamp(min=1e-30)
             cost = torch.where(better, new_cost, cost)
             damping = torch.where(better, damping / 8, damping * 8).clamp(1e-9, 1e6)
-            if float(gained) < 1e-7 and bool(better.any()):
+            if float(gained) < _SETTLED and bool(better.any()):
                 break
     return state
 
