@@ -42,7 +42,7 @@ class CalibrateConfig:
     """What the world is: the first camera (or the given rig's world); the board as it lies on the floor; three marked points;
     or the people of --keypoints, who stand on the floor."""
     world_frame: str | None = None
-    """With --world board: the frame (or the still) in which the board lies on the floor; where it lies still longest if not given."""
+    """With --world board: the frame or still in which the board lies on the floor; where it lies still longest if not given."""
     points: Path | None = None
     """Marked points (.toml, see README): for --world points, and a known distance, which gives the scale."""
     bone: tuple[str, str, float] | None = None
@@ -54,7 +54,7 @@ class CalibrateConfig:
     keypoints: Path | None = None
     """2D keypoints of people, as `posekit triangulate` takes them."""
     free: Literal["pose", "focal", "all"] = "pose"
-    """With --refine, what may move: where the cameras stand; their focal lengths, too; or also the middle of the picture, k1, k2."""
+    """With --refine, what may move: where the cameras stand; their focal lengths, too; or also the principal point, k1, k2."""
     skeleton: str | None = None
     """Order of the keypoints' joints, where the files do not say it; told by the joints' number and places if not given."""
     fps: float | None = None

@@ -134,7 +134,7 @@ def _rig(
     lenses: "list[Camera]",
     calibrated: "dict[str, LensCalibration]",
 ) -> _Result:
-    """Calibrate the rig, in step as it was filmed, and with the offsets that the board's motion shows where they are to count."""
+    """Calibrate the rig as it was filmed, and with the time offsets that the board's motion shows where they are to count."""
     from posekit.calibration.rigs.calibration import RigSettings, calibrate_rig
 
     settings = RigSettings(free_lens=config.lens if calibrated else None)
@@ -155,9 +155,9 @@ def _rig(
             views, lenses, settings, calibration = stepped_views, stepped_lenses, stepped, other
             said += ("the rig was made with the cameras brought into step; calibration.toml says by how much",)
         elif better:
+            gain = f"{other.noise_px:.2f} px instead of {calibration.noise_px:.2f}"
             said += (
-                f"with the cameras brought into step the corners' noise would be {other.noise_px:.2f} px instead of "
-                f"{calibration.noise_px:.2f}: run again with --time-offsets on, or mend the timestamps",
+                f"in step the corners' noise would be {gain}: run again with --time-offsets on, or mend the timestamps",
             )
         else:
             said = ()
@@ -405,9 +405,7 @@ def _print_rig(console: Any, figures: "CalibrationFigures", calibration: "RigCal
 
     columns = ("camera", "views", "mean", "median", "held out", "by others", "+- mm", "fx")
     table = figures_table("px, over all corners found", columns)
-    place = calibration.uncertainty.position_sigma_m(
-        np.stack([camera.translation for camera in calibration.rig.cameras])
-    )
+    place = calibration.uncertainty.position_sigma_m
     for c, camera in enumerate(figures.cameras):
         content = figures.as_json()["cameras"][camera.name]
         table.add_row(

@@ -24,6 +24,11 @@ _WINDOW, _NARROW_WINDOW, _NARROW_PX, _WIDEST_PX = 0.13, 0.25, 5, 30
 _SMALLEST_MARKER = 0.0075
 #: Longer side of a picture in which the slower search for chessboards is made, px.
 _LOOKED_AT_PX = 1000
+#: Squares go on beyond a side where this share of them, of no fewer than so many, are of the colour that they then have (of a
+#: white margin half are): nearer to it than this, 0 being the other colour, where the two are so many grey levels apart.
+_MOST_BEYOND, _FEWEST_BEYOND, _SAME_COLOUR, _LEAST_CONTRAST = 0.75, 3, 0.75, 10
+#: Where they are looked at, in squares from the side inwards: near to it in the first beyond, which a picture may cut off.
+_ACROSS_A_SIDE = np.array((-0.25, 0.5, 1.5, 2.5))
 #: cornerSubPix stops here (steps, px).
 _REFINED = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-3)
 
@@ -257,21 +262,24 @@ def _first_square_light(grid: Array, grey: Picture) -> float:
 def _goes_on(fit: PlaneFit, grey: Picture, board: Board) -> bool:
     """Whether squares go on beyond a chessboard's outermost, on any side: then this is a part of a larger board."""
     size = np.array((board.columns, board.rows))
-    contrast = _first_square_light(fit.place_px.reshape(board.rows, board.columns, 2), grey)
+    light = cv2.blur(grey, (3, 3))
     for axis in (0, 1):
-        for beyond in (-1.5, size[axis] + 0.5):
-            squares = np.empty((size[1 - axis] - 1, 2))
-            squares[:, axis] = beyond
-            squares[:, 1 - axis] = np.arange(len(squares)) + 0.5
-            place = np.round(fit.place(board.square_m * squares))
-            if not ((place >= 0) & (place < grey.shape[::-1])).all():
+        for beyond, inwards in ((-1, 1), (size[axis], -1)):
+            # Along this side, the squares beyond the board's own, its outermost, and the two next to these.
+            squares = np.empty((4, size[1 - axis] - 1, 2))
+            squares[..., axis] = (beyond + inwards * _ACROSS_A_SIDE)[:, None]
+            squares[..., 1 - axis] = np.arange(squares.shape[1]) + 0.5
+            place = np.round(fit.place(board.square_m * squares.reshape(-1, 2))).reshape(squares.shape)
+            with np.errstate(invalid="ignore"):
+                inside = ((place >= 0) & (place < grey.shape[::-1])).all(axis=(0, 2))
+            if inside.sum() < _FEWEST_BEYOND:
                 continue
-            columns, rows = place.astype(int).T
-            light = cv2.blur(grey, (3, 3))[rows, columns].astype(np.float64)
-            same = np.floor(squares).sum(axis=-1) % 2 == 0
-            # A clear step between the two colours, not half a background that happens to be lighter.
-            sign = np.sign(contrast)
-            if (sign * light[same]).min() - (sign * light[~same]).max() > 0.15 * abs(contrast):
+            columns, rows = np.moveaxis(place[:, inside].astype(int), -1, 0)
+            out, first, second, third = light[rows, columns].astype(np.float64)
+            # Each is as light as the one next but one, in the contrast of its own row: light falls off over a picture.
+            contrast = (second - first + second - third) / 2
+            alike = (out - (first + third) / 2) / np.where(np.abs(contrast) < 1, 1, contrast)
+            if np.mean((alike > _SAME_COLOUR) & (np.abs(contrast) > _LEAST_CONTRAST)) > _MOST_BEYOND:
                 return True
     return False
 

@@ -57,8 +57,8 @@ def middles(quads: Array) -> Array:
     return start + share[:, None] * along
 
 
-#: Windows of the threshold that parts black from white, px (smallest, largest, step): OpenCV's three; the middle one, which finds
-#: nearly all; and the others. The time goes into the outlines of all that each gives, and the smallest gives many of noise.
+#: Windows of the threshold that parts black from white, px (smallest, largest, step): OpenCV's three; the middle one, which
+#: finds nearly all; and the others. The time goes into the outlines that each gives, and the smallest gives many of noise.
 _ALL_WINDOWS, _ONE_WINDOW, _OTHER_WINDOWS = (3, 23, 10), (13, 13, 10), (3, 23, 20)
 #: So many markers say where the rest of their board may be.
 _ENOUGH_TO_LOCATE = 3

@@ -3,10 +3,12 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,8 +27,8 @@ Progress = Callable[[int, int], None]
 #: Moments that are looked at, however long the videos are; and by how much more where cameras or pairs of them have few views.
 MAX_MOMENTS, _MORE_MOMENTS = 600, 0.5
 
-#: Pictures of each camera that the board's reading is found on.
-_SAMPLES = 12
+#: Pictures of each camera that the board's reading is found on; and those of the first camera that are enough where most agree.
+_SAMPLES, _FIRST_SAMPLES, _AGREEING = 12, 6, 4
 
 #: Views that a camera, and common views that two cameras, should have.
 _ENOUGH_VIEWS, _ENOUGH_COMMON = 40, 15
@@ -78,7 +80,7 @@ def film_views(
     found = search.seen.sum(axis=0)
     notes = _notes(capture, readings, search.tried, found, diagnoses)
     if not found.any():
-        raise PosekitError(f"{capture.folder}: {board} was not found: {'; '.join(notes)}")
+        raise PosekitError(f"{capture.folder}: {board} was not found: {_not_found(capture, search.tried, diagnoses)}")
     kept = np.flatnonzero(search.seen.any(axis=1))
     moments = search.moments[kept]
     views = BoardViews(
@@ -144,6 +146,19 @@ def _notes(
     return notes
 
 
+def _not_found(capture: BoardCapture, tried: NDArray[np.int64], diagnoses: Sequence[Diagnosis]) -> str:
+    """What there is instead of the board, said once for all cameras of which the same is true."""
+    saying: dict[str, list[int]] = {}
+    for c in range(len(capture.cameras)):
+        saying.setdefault(str(diagnoses[c]) if diagnoses else "", []).append(c)
+    parts = []
+    for words, cameras in saying.items():
+        of = "camera" if len(cameras) == 1 else "cameras"
+        names = ", ".join(f"'{capture.cameras[c]}'" for c in cameras)
+        parts.append(f"{of} {names}: no board in {tried[cameras].sum()} pictures" + (f": {words}" if words else ""))
+    return "; ".join(parts)
+
+
 class _Search:
     def __init__(self, capture: BoardCapture, board: Board, progress: Progress | None) -> None:
         self.capture, self._board, self._progress = capture, board, progress
@@ -151,6 +166,7 @@ class _Search:
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._done = self._planned = 0
         self._both_sides = False
+        self._detectors: dict[Reading, BoardDetector] = {}  # of the calling thread
         self.moments = np.zeros(0, dtype=np.int64)  # looked at, ascending
         self.corners = np.zeros((0, self.cameras, 0, 2))
         self.tried = np.zeros(self.cameras, dtype=np.int64)
@@ -161,16 +177,40 @@ class _Search:
         for camera in range(self.cameras):
             own = moments[self.capture.pictures[moments, camera] >= 0]
             chosen = own[_evenly(len(own), _SAMPLES)].tolist()
-            samples = [(self.capture.label(moment), image) for moment, image in self.capture.read(camera, chosen)]
-            # What works for another camera's pictures and works here need not be looked for again.
-            known = (diagnosis for diagnosis in diagnoses if diagnosis.reading is not None)
-            alike = next((diagnosis for diagnosis in known if self._shows(samples, diagnosis.reading)), None)
-            diagnoses.append(alike or diagnose(self._board, samples))
+            pictures = ((self.capture.label(moment), image) for moment, image in self.capture.read(camera, chosen))
+            # All cameras film one print: what works for another's pictures, and in one of these, is not looked for again.
+            known = self._known(diagnoses)
+            samples = []
+            for sample in pictures:
+                samples.append(sample)
+                alike = next((each for each in known if self._shows(sample[1], each.reading)), None)
+                if alike is not None:
+                    diagnoses.append(alike)
+                    break
+                if not known and len(samples) == _FIRST_SAMPLES:
+                    first = diagnose(self._board, samples)
+                    if first.found >= _AGREEING:
+                        diagnoses.append(first)
+                        break
+            else:
+                diagnoses.append(diagnose(self._board, samples))
+            # A video is not decoded beyond the last picture that was needed.
+            pictures.close()
         return diagnoses
 
-    def _shows(self, samples: Sequence[tuple[str, Picture]], reading: Reading | None) -> bool:
-        detector = BoardDetector(self._board, reading)
-        return any(bool(np.isfinite(detector.detect(image)).any()) for _, image in samples)
+    def _known(self, diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+        """What the print is known to be, by the cameras so far; and the same seen from its other side."""
+        known = list({each.reading: each for each in diagnoses if each.reading is not None}.values())
+        if self._board.kind == "chessboard":
+            return known  # its mirror image is another turn of it
+        behind = (replace(each, reading=replace(each.reading, mirrored=True)) for each in known if each.reading)
+        return list({each.reading: each for each in (*known, *behind)}.values())
+
+    def _shows(self, image: Picture, reading: Reading | None) -> bool:
+        assert reading is not None
+        if reading not in self._detectors:
+            self._detectors[reading] = BoardDetector(self._board, reading)
+        return bool(np.isfinite(self._detectors[reading].detect(image)).any())
 
     def look(self, moments: NDArray[np.int64], readings: Sequence[Reading]) -> None:
         """Look for the board at these moments, in every camera's picture."""
@@ -181,7 +221,7 @@ class _Search:
         count = len(readings[0].board(self._board).points_m)
         corners = np.full((len(moments), self.cameras, count, 2), np.nan)
         place = {int(moment): m for m, moment in enumerate(moments)}
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(work))) as pool:
+        with _threads_of_its_own(), ThreadPoolExecutor(min(os.cpu_count() or 1, len(work))) as pool:
             jobs = [pool.submit(self._look_at, camera, part, readings[camera]) for camera, part in work]
             try:
                 for (camera, _), job in zip(work, jobs, strict=True):
@@ -239,6 +279,17 @@ class _Search:
         score[between == self.moments[:-1]] = 0
         best = np.argsort(-score, kind="stable")[:budget]
         return np.sort(between[best[score[best] > 0]])
+
+
+@contextmanager
+def _threads_of_its_own() -> Iterator[None]:
+    """Keep OpenCV from starting threads within each of ours."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:

@@ -15,9 +15,9 @@ from posekit.errors import PosekitError
 class BoardViews:
     """Corners of one board in the pictures of C cameras at F moments; K corners, in the order of `Board.points_m`.
 
-    frames: number of each moment's frame, ascending. corners_px: NaN where a corner was not seen. times_s: when each picture was
-    taken, by one clock, NaN where that is not known; None where it is known of none. labels: what a person calls the moments,
-    where that is not the frame's number (a still's file name). fps: of the videos; None for stills.
+    frames: number of each moment's frame, ascending. corners_px: NaN where a corner was not seen. times_s: when each picture
+    was taken, by one clock, NaN where that is not known; None where it is known of none. labels: what a person calls the
+    moments, where that is not the frame's number (a still's file name). fps: of the videos; None for stills.
     """
 
     board: Board

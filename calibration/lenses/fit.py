@@ -33,6 +33,11 @@ _RADIAL: dict[LensModel, dict[str, tuple[int, float]]] = {
     "fisheye": {"k1": (2, 0.3), "k2": (4, 0.15), "k3": (6, 0.1), "k4": (8, 0.05)},
 }
 
+#: How much a circle about the middle grows with the ray's angle, as a share of what it does without distortion: 1, give or take
+#: this (one standard deviation), on a circle so many times as far out as the picture's corner (barrels bring it in to there).
+#: Where no corner of the board was seen, a polynomial without it turns back within the picture, and pixels beyond have no ray.
+_GROWTH, _GROWTH_AT = 0.3, 1.3
+
 _MAX_STEPS = 60
 
 #: The fit stands still where a step lowers the cost by no more than this share.
@@ -102,6 +107,10 @@ def lens_prior(model: LensModel, size: tuple[int, int], focal_px: float) -> Lens
     if model == "fisheye":
         farthest = min(farthest, np.pi / 2)
     known += [({name: 1}, 0, sigma / farthest**power) for name, (power, sigma) in _RADIAL[model].items()]
+    if model != "pinhole8":  # whose growth is no sum of its terms
+        beyond = min(_GROWTH_AT * farthest, np.pi / 2) if model == "fisheye" else _GROWTH_AT * farthest
+        growth = {name: (power + 1) * beyond**power for name, (power, _) in _RADIAL[model].items()}
+        known.append((growth, 0, _GROWTH))
     rows = np.array([[row.get(name, 0) for name in names] for row, _, _ in known], dtype=np.float64)
     return LensPrior(rows, np.array([target for _, target, _ in known]), np.array([sigma for _, _, sigma in known]))
 

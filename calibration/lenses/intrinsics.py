@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 MOST_VIEWS = 80
 
 #: With fewer views than this there is no lens to be had.
-_FEWEST_VIEWS = 3
+_FEWEST_VIEWS = 4
 
 #: Focal lengths that are tried at first, as shares of the picture's longer side: fields of view of 127 to 14 degrees.
 _FOCAL_SHARES = np.geomspace(0.25, 4, 12)
@@ -53,8 +53,8 @@ _TURNS = 8
 class LensCalibration:
     """A camera's lens; the camera stands at the world's origin and looks along its z axis.
 
-    rms_px, mean_px: over the corners used, each one's distance, as OpenCV has it; noise_px: standard deviation of a corner per axis.
-    sigma: one standard deviation of each of the model's parameters. used: corners the lens was fitted to;
+    rms_px, mean_px: over the corners used, each one's distance, as OpenCV has it; noise_px: standard deviation of a corner per
+    axis. sigma: one standard deviation of each of the model's parameters. used: corners the lens was fitted to;
     chosen: views that were looked at, by their place in the views given; refused: those among them that fit no lens.
     warnings: what these views do not fix, sentences for a person.
     """
@@ -85,7 +85,7 @@ def calibrate_lens(
     are like (`lens_prior`), and is told. Zhang, "A flexible new technique for camera calibration", PAMI 2000, with Levenberg
     and Marquardt's method; the uncertainty is that of least squares with independent noise of one size.
 
-    Raises PosekitError where fewer than three views show a board whose pose can be had, or fit one lens.
+    Raises PosekitError where fewer than four views show a board whose pose can be had, or fit one lens.
     """
     views = views.of((views.cameras[camera],))
     trial = _Trial(views, model)
@@ -174,9 +174,9 @@ class _Trial:
         placed = int(np.isfinite(poses).all(axis=1).sum())
         if best is None or placed < _FEWEST_VIEWS:
             raise PosekitError(
-                f"{self.views.source}: camera '{self.name}': {placed} views of the board with {MIN_CORNERS} corners or more, "
-                f"in more than one row; its lens takes {_FEWEST_VIEWS} at the least and 10 or more to be good: film the board "
-                "nearer to it, tilted to all sides, or give its lens with --intrinsics"
+                f"{self.views.source}: camera '{self.name}': {placed} views of the board with {MIN_CORNERS} corners or more in "
+                f"more than one row, where its lens needs {_FEWEST_VIEWS} at the least and 10 to be good: film the board nearer "
+                "to it, tilted to all sides, or give its lens with --intrinsics"
             )
         return best, poses
 

@@ -26,6 +26,9 @@ _GOOD_FOCAL = 0.01
 #: A corner of the picture was reached where a board's corner lay beyond this share of the way to it, in both directions.
 _REACHED = 0.6
 
+#: A person reads so many sentences of one camera.
+_MOST_SENTENCES = 3
+
 _PICTURE_CORNERS = {"top left": (-1, -1), "top right": (1, -1), "bottom left": (-1, 1), "bottom right": (1, 1)}
 
 
@@ -35,16 +38,16 @@ def weak_points(
     corners_px: Float[np.ndarray, "V K 2"],
     used: Bool[np.ndarray, "V K"],
 ) -> tuple[str, ...]:
-    """Say what the views do not fix, and what to film; one sentence each, beginning with the camera's name."""
+    """Say what the views do not fix, and what to film: the most important first, the camera's name once before all."""
     there = used.any(axis=1)
     told: list[str] = []
-    if there.sum() < _GOOD_VIEWS:
-        told.append(
-            f"its lens rests on {there.sum()} views only; film the board in 10 or more places, tilted to all sides"
-        )
     if fit.noise_px > max(_NOISY_PX, _NOISY_SHARE * float(np.hypot(*lens.size))):
         told.append(
             f"no lens brings the board's corners nearer than {fit.noise_px:.1f} px; the board may be bent, or pictures blurred"
+        )
+    if there.sum() < _GOOD_VIEWS:
+        told.append(
+            f"its lens rests on {there.sum()} views only; film the board in 10 or more places, tilted to all sides"
         )
     tilts = np.sort([_tilt(pose) for pose in fit.poses[there]])
     share = np.sqrt(fit.covariance[0, 0]) / fit.parameters[0]
@@ -57,24 +60,30 @@ def weak_points(
         told.append(
             f"its focal length is known to {100 * share:.1f} % only; show it the board nearer, and tilted by 30 to 45 degrees"
         )
-    if unreached := _unreached(lens.size, corners_px[used]):
+    unreached, shape = _unreached(lens.size, corners_px[used]), _shape_sigma_px(lens, fit)
+    if _folds_in_picture(lens):
+        told.append(
+            "the model of its lens folds inside the picture: pixels far outside of where the board was cannot be undistorted; "
+            "show it the board in the corners of its picture"
+        )
+    elif unreached:
         told.append(
             f"the board never came near {_listed(unreached)} of its picture, where the lens is a guess; show it there, too"
         )
-    shape = _shape_sigma_px(lens, fit)
-    if shape > _allowed_px(lens):
+    elif shape > _allowed_px(lens):
         told.append(
             f"its distortion is known to {shape:.1f} px only, over the picture; fill the picture with the board"
         )
-    if _folds_in_picture(lens):
-        told.append(
-            "the model of its lens folds inside the picture: pixels far outside of where the board was cannot be undistorted"
-        )
-    return tuple(f"camera '{lens.name}': {sentence}" for sentence in told)
+    sentences = [told[0], *(each[0].upper() + each[1:] for each in told[1:_MOST_SENTENCES])] if told else []
+    return (f"camera '{lens.name}': {'. '.join(sentences)}",) if sentences else ()
 
 
 def _listed(unreached: list[str]) -> str:
-    return "the corners" if len(unreached) == len(_PICTURE_CORNERS) else f"the {' and the '.join(unreached)} corner"
+    if len(unreached) == len(_PICTURE_CORNERS):
+        return "the corners"
+    if len(unreached) == 1:
+        return f"the {unreached[0]} corner"
+    return f"the {', '.join(unreached[:-1])} and {unreached[-1]} corners"
 
 
 def _tilt(pose: Array) -> float:

@@ -5,8 +5,10 @@ known, or a camera's offset is to be found, the board has a velocity and a turni
 camera where it was then.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +16,10 @@ from torch import Tensor
 
 from posekit.calibration.rigs.normal_equations import NormalEquations, turn_matrices
 from posekit.camera import CameraBatch
+from posekit.geometry.chunks import even_slices, map_chunks
 from posekit.geometry.lens import Lens, coefficient_jacobian, distort, distort_with_jacobian
+
+Result = TypeVar("Result")
 
 #: A camera's unknowns, in their order: small turn and shift in its own frame, time offset, camera matrix, lens.
 CAMERA_UNKNOWNS = (
@@ -35,8 +40,8 @@ _NEAREST = 1e-3
 class Observations:
     """Views of the board: V pictures of C cameras at F moments, in which K corners were to be seen.
 
-    points: (K, 3) metres from the board's middle. frame, camera: (V,). corners_px: 0 where unseen; weight: 0 where unseen or not
-    believed. delay_s: how much later than the moment each picture was taken, by the clocks alone.
+    points: (K, 3) metres from the board's middle. frame, camera: (V,). corners_px: 0 where unseen; weight: 0 where unseen or
+    not believed. delay_s: how much later than the moment each picture was taken, by the clocks alone.
     """
 
     points: Float[Tensor, "K 3"]
@@ -71,7 +76,7 @@ class RatePrior:
 
 @dataclass(frozen=True)
 class LensInformation:
-    """What is known of lenses without any picture: rows (C, M, 12) @ lens (12) = targets (C, M), each to one standard deviation."""
+    """What is known of lenses beforehand: rows (C, M, 12) @ lens (12) = targets (C, M), each to one standard deviation."""
 
     rows: Float[Tensor, "C M 12"]
     targets: Float[Tensor, "C M"]
@@ -88,10 +93,10 @@ class LensInformation:
 class BoardProblem:
     """Boards' corners against what the cameras saw.
 
-    noise_px: standard deviation per axis of a corner. free: (C, 19) 0 or 1, which of `CAMERA_UNKNOWNS` may move. rate_prior: None
-    where the board stands still in every moment. cauchy_sigmas: a corner that far off counts half; None: plain least squares.
-    first_offset_s, time_sigma_s: (C,), what is known of
-    the clocks to begin with, and how well. lens_information: likewise of the lenses.
+    noise_px: standard deviation per axis of a corner. free: (C, 19) 0 or 1, which of `CAMERA_UNKNOWNS` may move. rate_prior:
+    None where the board stands still in every moment. cauchy_sigmas: a corner that far off counts half; None: plain least
+    squares. first_offset_s, time_sigma_s: (C,), what is known of the clocks to begin with, and how well. lens_information:
+    likewise of the lenses.
     """
 
     seen: Observations
@@ -110,7 +115,8 @@ class BoardProblem:
 
     def residual(self, state: BoardState) -> Float[Tensor, "V K 2"]:
         """Reprojection less what was seen, px; 0 where a corner was not seen."""
-        pieces = [_View(state, self.seen, piece).residual() for piece in self._pieces()]
+        still = not bool((state.rates != 0).any())
+        pieces = self._map(lambda piece: _View(state, self.seen, piece, still=still).residual())
         return torch.cat(pieces) if pieces else torch.zeros_like(self.seen.corners_px)
 
     def cost(self, state: BoardState) -> float:
@@ -140,33 +146,41 @@ class BoardProblem:
         zeros = state.middle.new_zeros
         of_cameras, camera_gradient = zeros(C, K, K), zeros(C, K)
         of_boards, board_gradient, between = zeros(F, P, P), zeros(F, P), zeros(F, C, K, P)
-        for piece in self._pieces():
-            view = _View(state, self.seen, piece)
-            residual, by_camera, by_board = view.linearised(self.free_columns, moving=P == 12)
-            weight = self._weight(residual, self.seen.weight[piece])
-            by_camera = by_camera * self.free[:, self.free_columns][view.camera][:, None, None]
-            residual, by_camera, by_board = (
-                values.flatten(1, 2) for values in (residual[..., None], by_camera, by_board)
-            )
-            weight = weight[..., None].expand(-1, -1, 2).flatten(1)[..., None]
-            weighted_camera, weighted_board = (by_camera * weight).mT, (by_board * weight).mT
-            of_cameras.index_add_(0, view.camera, weighted_camera @ by_camera)
-            camera_gradient.index_add_(0, view.camera, (weighted_camera @ residual)[..., 0])
-            of_boards.index_add_(0, view.frame, weighted_board @ by_board)
-            board_gradient.index_add_(0, view.frame, (weighted_board @ residual)[..., 0])
-            between[view.frame, view.camera] = weighted_camera @ by_board
+        for blocks in self._map(lambda piece: self._blocks(state, piece)):
+            of_cameras.index_add_(0, blocks.camera, blocks.of_camera)
+            camera_gradient.index_add_(0, blocks.camera, blocks.camera_gradient)
+            of_boards.index_add_(0, blocks.frame, blocks.of_board)
+            board_gradient.index_add_(0, blocks.frame, blocks.board_gradient)
+            between[blocks.frame, blocks.camera] = blocks.between
         self._add_priors(state, of_cameras, camera_gradient, of_boards, board_gradient)
         return NormalEquations(of_cameras, of_boards, between, camera_gradient, board_gradient)
 
     def frame_gradients(self, state: BoardState) -> Float[Tensor, "F C columns"]:
         """The part of the cameras' gradient that each moment has."""
         gradient = state.middle.new_zeros(len(state.middle), len(state.cameras), len(self.free_columns))
-        for piece in self._pieces():
-            view = _View(state, self.seen, piece)
-            residual, by_camera, _ = view.linearised(self.free_columns, moving=False)
-            weight = self._weight(residual, self.seen.weight[piece])
-            gradient[view.frame, view.camera] = torch.einsum("vki,vkic,vk->vc", residual, by_camera, weight)
-        return gradient * self.free[:, self.free_columns]
+        for blocks in self._map(lambda piece: self._blocks(state, piece)):
+            gradient[blocks.frame, blocks.camera] = blocks.camera_gradient
+        return gradient
+
+    def _blocks(self, state: BoardState, piece: slice) -> "_Blocks":
+        """What each of some views adds to the normal equations."""
+        moving = self.rate_prior is not None
+        view = _View(state, self.seen, piece, still=not moving)
+        residual, by_camera, by_board = view.linearised(self.free_columns, moving=moving)
+        weight = self._weight(residual, self.seen.weight[piece])
+        by_camera = by_camera * self.free[:, self.free_columns][view.camera][:, None, None]
+        residual, by_camera, by_board = (values.flatten(1, 2) for values in (residual[..., None], by_camera, by_board))
+        weight = weight[..., None].expand(-1, -1, 2).flatten(1)[..., None]
+        weighted_camera, weighted_board = (by_camera * weight).mT, (by_board * weight).mT
+        return _Blocks(
+            view.frame,
+            view.camera,
+            weighted_camera @ by_camera,
+            weighted_board @ by_board,
+            weighted_camera @ by_board,
+            (weighted_camera @ residual)[..., 0],
+            (weighted_board @ residual)[..., 0],
+        )
 
     def moved(self, state: BoardState, cameras: Tensor, objects: Tensor) -> BoardState:
         """Take a step."""
@@ -180,8 +194,10 @@ class BoardProblem:
             state.rates if self.rate_prior is None else state.rates + objects[:, 6:],
         )
 
-    def _pieces(self) -> list[slice]:
-        return [slice(start, start + _PIECE) for start in range(0, len(self.seen.frame), _PIECE)]
+    def _map(self, work: Callable[[slice], Result]) -> list[Result]:
+        """Do some work on all views, piece by piece, several at a time."""
+        device = self.seen.corners_px.device
+        return map_chunks(work, even_slices(len(self.seen.frame), _PIECE, device), device)
 
     def _weight(self, residual: Tensor, weight: Tensor) -> Tensor:
         if self.cauchy_sigmas is not None:
@@ -214,19 +230,35 @@ class BoardProblem:
             board_gradient[:, 6:] += (state.rates - self.rate_prior.mean) / self.rate_prior.sigma**2
 
 
-class _View:
-    """Some of the views, with the cameras and boards that they show."""
+@dataclass(frozen=True)
+class _Blocks:
+    """What v views add to the normal equations: their frames and cameras (v,), and blocks of K camera and P board unknowns."""
 
-    def __init__(self, state: BoardState, seen: Observations, piece: slice) -> None:
+    frame: Int[Tensor, " v"]
+    camera: Int[Tensor, " v"]
+    of_camera: Float[Tensor, "v K K"]
+    of_board: Float[Tensor, "v P P"]
+    between: Float[Tensor, "v K P"]
+    camera_gradient: Float[Tensor, "v K"]
+    board_gradient: Float[Tensor, "v P"]
+
+
+class _View:
+    """Some of the views, with the cameras and boards that they show. still: the boards' rates are 0 and need no look."""
+
+    def __init__(self, state: BoardState, seen: Observations, piece: slice, *, still: bool) -> None:
         self.frame, self.camera = seen.frame[piece], seen.camera[piece]
         self._seen, self._piece, self._state = seen, piece, state
         self._weight = seen.weight[piece]
         self._rates = state.rates[self.frame]
         delay = seen.delay_s[piece] + state.time_offset_s[self.camera]
         self._delay = delay[:, None, None]
-        turned = turn_matrices(self._rates[:, :3] * delay[:, None]) @ state.rotation[self.frame]
+        turned, middle = state.rotation[self.frame], state.middle[self.frame]
+        if not still:
+            turned = turn_matrices(self._rates[:, :3] * delay[:, None]) @ turned
+            middle = middle + self._rates[:, 3:] * delay[:, None]
         self._arms = seen.points @ turned.mT  # from the board's middle to its corners, in the world
-        points = self._arms + (state.middle[self.frame] + self._rates[:, 3:] * delay[:, None])[:, None]
+        points = self._arms + middle[:, None]
         self._rotation = state.cameras.rotation[self.camera]
         self._in_camera = points @ self._rotation.mT + state.cameras.translation[self.camera][:, None]
         x, y, depth = self._in_camera.unbind(-1)

@@ -20,8 +20,8 @@ _ASKED, _JUDGED_CORNERS = 4, 12
 class ChosenBoards:
     """The board at every moment, about its middle: world_from_board (F, 3, 3) and (F, 3), NaN where no camera saw it.
 
-    shown: (F, C), which of the symmetries each picture shows. misfit: the sum over all pictures, in board sizes, each at most
-    `MISFIT_LIMIT`; camera_misfit: (C,), its mean over each camera's pictures of boards that another one saw, too; 0 without any.
+    shown: (F, C), which of the symmetries each picture shows. misfit: the sum over all pictures of boards that several cameras
+    saw, in board sizes, each at most `MISFIT_LIMIT`; camera_misfit: (C,), its mean over each camera's pictures, 0 without any.
     """
 
     rotation: Array
@@ -72,7 +72,7 @@ def choose_boards(
 def _answers(
     poses: BoardPoses, rotation: Array, translation: Array, known: NDArray[np.bool_]
 ) -> list[tuple[Array, Array]]:
-    """Where the cameras that saw most say the board is, world_from_board (F, 3, 3) and (F, 3); NaN where there is no such answer."""
+    """Where the cameras that saw most say the board is, world_from_board (F, 3, 3) and (F, 3); NaN where there is no answer."""
     F, C = known.shape
     count = np.isfinite(poses.normalised[..., 0]).sum(axis=-1) * known
     asked = np.argsort(-count, axis=1, kind="stable")[:, : min(_ASKED, C)]

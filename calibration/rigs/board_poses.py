@@ -1,4 +1,4 @@
-"""Where a board stands in front of one camera, from one picture: two answers, of which geometry often cannot tell the right one."""
+"""Where a board stands in front of one camera, from one picture: two answers, which geometry often cannot tell apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +43,15 @@ class BoardPoses:
             normalised=self.normalised[moments],
         )
 
+    def of(self, cameras: NDArray[np.int64]) -> "BoardPoses":
+        """Those of some cameras, by their places."""
+        return replace(
+            self,
+            rotation=self.rotation[:, cameras],
+            translation=self.translation[:, cameras],
+            normalised=self.normalised[:, cameras],
+        )
+
 
 def find_board_poses(views: BoardViews, lenses: Sequence[Camera]) -> BoardPoses:
     """Find the board's poses in each picture by itself, lenses in the cameras' order.
@@ -54,7 +63,7 @@ def find_board_poses(views: BoardViews, lenses: Sequence[Camera]) -> BoardPoses:
     points = views.board.points_m - views.board.points_m.mean(axis=0)
     normalised = np.stack([lens.undistort(views.corners_px[:, c]) for c, lens in enumerate(lenses)], axis=1)
     rotation, translation = np.full((F, C, 2, 3, 3), np.nan), np.full((F, C, 2, 3), np.nan)
-    seen = np.isfinite(normalised).all(axis=-1)
+    seen = np.asarray(np.isfinite(normalised).all(axis=-1))
     for f, c in np.argwhere(seen.sum(axis=-1) >= min(MIN_CORNERS, K)):
         corners = seen[f, c]
         if not _spans_a_plane(points[corners]):
@@ -65,8 +74,11 @@ def find_board_poses(views: BoardViews, lenses: Sequence[Camera]) -> BoardPoses:
 
 def _spans_a_plane(points: Array) -> bool:
     """Corners in one row or column say nothing of the turn about it."""
-    spread = np.linalg.svd(points[:, :2] - points[:, :2].mean(axis=0), compute_uv=False)
-    return bool(spread[1] > 0.05 * spread[0])
+    off = points[:, :2] - points[:, :2].mean(axis=0)
+    (xx, xy), (_, yy) = off.T @ off
+    # The smaller of the two spreads, squared, by the larger one: eigenvalues of a 2 x 2 matrix.
+    middle, reach = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return bool(middle - reach > 0.05**2 * (middle + reach))
 
 
 def _both_poses(points: Array, normalised: Array) -> tuple[Array, Array]:

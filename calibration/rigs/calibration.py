@@ -24,7 +24,7 @@ from posekit.calibration.rigs.board_adjustment import (
     believed,
 )
 from posekit.calibration.rigs.board_choice import ChosenBoards, choose_boards
-from posekit.calibration.rigs.board_poses import find_board_poses
+from posekit.calibration.rigs.board_poses import BoardPoses, find_board_poses
 from posekit.calibration.rigs.initialisation import FirstRig, first_rig
 from posekit.calibration.rigs.normal_equations import CONVERGED, minimise
 from posekit.calibration.rigs.placed_boards import (
@@ -72,9 +72,9 @@ class RigSettings:
     """What is looked for.
 
     free_lens: the model of the lenses, all of whose parameters may move, with `lens_prior`; None: lenses are kept.
-    time_sigma_s: how well each camera's time_offset_s is known; it is looked for where this is positive, and the board has to move.
-    None: the offsets are kept. moving: whether the board has a velocity in every moment; None: where the cameras' pictures were
-    not taken at one time, as far as is known or is looked for.
+    time_sigma_s: how well each camera's time_offset_s is known; it is looked for where this is positive, which takes a board
+    that moves. None: the offsets are kept. moving: whether the board has a velocity in every moment; None: where the cameras'
+    pictures were not taken at one time, as far as is known or is looked for.
     """
 
     free_lens: LensModel | None = None
@@ -86,11 +86,11 @@ class RigSettings:
 class RigCalibration:
     """A rig and how well it is known.
 
-    rig: of the linked cameras, in the world of its first one. views: what they saw, in their order; a symmetric board's corners in
-    the order that the cameras agree on. boards: where it was. noise_px: standard deviation per axis of the corners that fit.
+    rig: of the linked cameras, in the world of its first one. views: what they saw, in their order; a symmetric board's corners
+    in the order that the cameras agree on. boards: where it was. noise_px: standard deviation per axis of the corners that fit.
     residual_px: reprojection less detection, (F, C, K, 2); NaN where unseen. used: (F, C, K), whether a corner took part.
-    uncertainty: of the cameras, relative to the first one. unlinked: cameras that are not in the rig, and why. links: (C, C), the
-    moments that two cameras share.
+    uncertainty: of the cameras, relative to the first one. unlinked: cameras that are not in the rig, and why. links: (C, C),
+    the moments that two cameras share.
     """
 
     rig: Rig
@@ -142,17 +142,19 @@ def _prepared(
         told = "; ".join(f"{name} {why}" for name, why in unlinked.items())
         raise UnlinkedCamerasError(f"{views.source}: no two cameras can be linked: {told}")
     boards = choose_boards(poses, first.rotation, first.translation, views.board.symmetries)
-    views = _renumbered(views, boards.shown)
     linked = np.flatnonzero(first.linked)
-    views = views.of(tuple(views.cameras[c] for c in linked))
+    if len(views.board.symmetries) > 1:
+        views = _renumbered(views, boards.shown)
+        poses = find_board_poses(views, lenses)
+    views, poses = views.of(tuple(views.cameras[c] for c in linked)), poses.of(linked)
     cameras = tuple(
-        replace(lenses[c], name=views.cameras[place], rotation=first.rotation[c], translation=first.translation[c])
+        replace(lenses[int(c)], name=views.cameras[place], rotation=first.rotation[c], translation=first.translation[c])
         for place, c in enumerate(linked)
     )
     time_sigma = torch.tensor(
         [settings.time_sigma_s[c] if settings.time_sigma_s else 0.0 for c in linked], dtype=torch.float64
     )
-    return _Adjustment(views, Rig(cameras, views.source), settings, time_sigma, boards), unlinked
+    return _Adjustment(views, Rig(cameras, views.source), settings, time_sigma, boards, poses), unlinked
 
 
 def _given(lenses: Sequence[Camera], found: NDArray[np.bool_]) -> FirstRig:
@@ -164,11 +166,8 @@ def _given(lenses: Sequence[Camera], found: NDArray[np.bool_]) -> FirstRig:
 
 def _renumbered(views: BoardViews, shown: NDArray[np.int64]) -> BoardViews:
     """Corners in the order that all cameras agree on, where the board looks the same in several."""
-    symmetries = views.board.symmetries
-    if len(symmetries) == 1:
-        return views
     corners = np.empty_like(views.corners_px)
-    np.put_along_axis(corners, symmetries[shown][..., None], views.corners_px, axis=2)
+    np.put_along_axis(corners, views.board.symmetries[shown][..., None], views.corners_px, axis=2)
     return replace(views, corners_px=corners)
 
 
@@ -194,6 +193,7 @@ class _Adjustment:
     settings: RigSettings
     time_sigma: Tensor
     boards: ChosenBoards
+    poses: BoardPoses
 
     @cached_property
     def _observed(self) -> tuple[Observations, NDArray[np.int64]]:
@@ -277,8 +277,7 @@ class _Adjustment:
 
     def _turned(self, problem: BoardProblem, state: BoardState, frames: NDArray[np.int64]) -> BoardState:
         """Choose the boards' poses anew with the cameras as they are now, and keep what fits better."""
-        rig = rig_of_batch(state.cameras, self.rig)
-        poses = find_board_poses(self.views.at(frames), rig.cameras)
+        poses = self.poses.at(frames)
         boards = choose_boards(
             poses, state.cameras.rotation.numpy(), state.cameras.translation.numpy(), np.arange(len(poses.points))[None]
         )
@@ -335,8 +334,8 @@ def _why_unlinked(views: BoardViews, first: FirstRig, found: NDArray[np.bool_]) 
             best = max(pairs, key=lambda pair: pair.agreeing)
             other = views.cameras[best.second if best.first == c else best.first]
             why[name] = (
-                f"shares {best.shared} moments with {other}, of which {best.agreeing} of {best.judged} tell one and the same pose: "
-                "the pictures were not taken at one time, the board is not flat, or the lens is wrong"
+                f"shares {best.shared} moments with {other}, of which {best.agreeing} of {best.judged} tell one pose: the "
+                "pictures were not taken at one time, the board is not flat, or the lens is wrong"
                 if not best.holds
                 else f"is linked with {other} alone, in a group of its own"
             )

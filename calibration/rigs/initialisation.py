@@ -1,8 +1,8 @@
 """A first rig from boards: how cameras stand to each other by the boards that two of them saw at once, and the best chain of
 such pairs through all cameras.
 
-A small board in one picture looks nearly the same when it is tilted the other way, and so does a pair of cameras that is made of
-such boards. What seems best of a pair alone may be wrong of the whole: every pair keeps several proposals, and the rig takes
+A small board in one picture looks nearly the same when it is tilted the other way, and so does a pair of cameras that is made
+of such boards. What seems best of a pair alone may be wrong of the whole: every pair keeps several proposals, and the rig takes
 those by which all cameras agree on the boards.
 """
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from posekit.calibration.rigs.board_choice import board_sizes, choose_boards, mean_misfit, some_corners
+from posekit.calibration.rigs.board_choice import ChosenBoards, board_sizes, choose_boards, mean_misfit, some_corners
 from posekit.calibration.rigs.board_poses import BoardPoses
 
 Array = NDArray[np.float64]
 
 #: Moments of a pair that propose how its cameras stand to each other, and moments that judge the proposals.
-_PROPOSING, _JUDGING = 20, 40
+_PROPOSING, _JUDGING = 14, 28
 
 #: A moment agrees where the board, taken from one camera to the other, is off by less than this share of its size there.
 #: Depth from one picture is that bad for a small board; boards of different moments are off by their whole size.
@@ -36,10 +36,14 @@ _JUDGED_CORNERS = 12
 _KEPT, _DIFFERENT_TURN, _DIFFERENT_SHIFT = 5, 0.15, 0.15
 
 #: Cameras whose boards fit those of the others to this share of their size are not tried in other places.
-_GOOD_MISFIT = 0.01
+_GOOD_MISFIT = 0.03
+
+#: Where a camera's boards fit worse than this, the rig is built again with all proposals, the best few at every step, if it has
+#: so few cameras that this takes no more than seconds.
+_BAD_MISFIT, _KEPT_GROWN, _MOST_GROWN = 0.05, 6, 10
 
 #: Rigs that are tried at most, and moments that they are judged by.
-_MOST_TRIALS, _TRIAL_MOMENTS = 300, 120
+_MOST_TRIALS, _TRIAL_MOMENTS = 300, 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,46 +113,70 @@ def first_rig(poses: BoardPoses, symmetries: NDArray[np.int64]) -> FirstRig:
         rotation[camera] = turns[0] @ rotation[parent]
         translation[camera] = turns[0] @ translation[parent] + shifts[0]
     first = FirstRig(rotation, translation, linked, pairs)
-    return _in_first_frame(_settled(first, int(root), poses, symmetries))
+    moments = np.flatnonzero(poses.found[:, linked].sum(axis=1) > 1)
+    few = poses.at(_spread(moments, _TRIAL_MOMENTS))
+    first, chosen = _settled(first, int(root), few, symmetries)
+    if chosen.camera_misfit.max() > _BAD_MISFIT and linked.sum() <= _MOST_GROWN:
+        order = [int(camera) for camera in members[np.argsort(distance[root, members])]]
+        other, grown = _settled(_grown(first, order, few, symmetries), int(root), few, symmetries)
+        first = other if grown.misfit < chosen.misfit else first
+    return _in_first_frame(first)
 
 
-def _ways(pairs: tuple[Pair, ...], parent: int | None, camera: int) -> Iterator[tuple[Array, Array]]:
-    """Proposals of how a camera stands to another one (any if None), as camera_from_parent (N, 3, 3), (N, 3)."""
+def _ways(pairs: tuple[Pair, ...], parent: int, camera: int) -> Iterator[tuple[Array, Array]]:
+    """Proposals of how a camera stands to another one, camera_from_parent (N, 3, 3), (N, 3); none if they share no board."""
     for pair in pairs:
-        if camera == pair.second and parent in (None, pair.first):
+        if (parent, camera) == (pair.first, pair.second):
             yield pair.rotation, pair.translation
-        elif camera == pair.first and parent in (None, pair.second):
+        elif (parent, camera) == (pair.second, pair.first):
             back = pair.rotation.swapaxes(-1, -2)
             yield back, -(back @ pair.translation[..., None])[..., 0]
 
 
-def _settled(first: FirstRig, root: int, poses: BoardPoses, symmetries: NDArray[np.int64]) -> FirstRig:
+def _settled(
+    first: FirstRig, root: int, few: BoardPoses, symmetries: NDArray[np.int64]
+) -> tuple[FirstRig, ChosenBoards]:
     """Try the other proposals of every camera that does not fit, as long as the boards of all agree better for it."""
-    moments = np.flatnonzero(poses.found[:, first.linked].sum(axis=1) > 1)
-    few = poses.at(_spread(moments, _TRIAL_MOMENTS))
     best = choose_boards(few, first.rotation, first.translation, symmetries)
     trials = 0
-    for _ in range(3):
+    improved = True
+    while improved and trials < _MOST_TRIALS:
         improved = False
         for camera in np.argsort(-best.camera_misfit):
             if camera == root or not first.linked[camera] or best.camera_misfit[camera] < _GOOD_MISFIT:
                 continue
-            for parent in np.flatnonzero(first.linked):
-                for turns, shifts in _ways(first.pairs, parent, camera):
-                    for turn, shift in zip(turns, shifts, strict=True):
-                        if trials >= _MOST_TRIALS:
-                            return first
-                        trials += 1
-                        rotation, translation = first.rotation.copy(), first.translation.copy()
-                        rotation[camera] = turn @ first.rotation[parent]
-                        translation[camera] = turn @ first.translation[parent] + shift
-                        other = choose_boards(few, rotation, translation, symmetries)
-                        if other.misfit < 0.99 * best.misfit:
-                            best, improved = other, True
-                            first = replace(first, rotation=rotation, translation=translation)
-        if not improved:
-            break
-    return first
+            for other in _moved_to_proposals(first, int(camera), np.flatnonzero(first.linked)):
+                trials += 1
+                chosen = choose_boards(few, other.rotation, other.translation, symmetries)
+                if chosen.misfit < 0.99 * best.misfit:
+                    first, best, improved = other, chosen, True
+            if trials >= _MOST_TRIALS:
+                break
+    return first, best
+
+
+def _grown(first: FirstRig, order: list[int], few: BoardPoses, symmetries: NDArray[np.int64]) -> FirstRig:
+    """Build the rig camera by camera, with all proposals of each, and go on with the few that fit best so far."""
+    alone = np.full_like(first.translation, np.nan)
+    alone[order[0]] = first.translation[order[0]]
+    kept = [replace(first, translation=alone)]
+    for place, camera in enumerate(order[1:], start=1):
+        parents = np.array(order[:place])
+        grown = [other for rig in kept for other in _moved_to_proposals(rig, camera, parents)]
+        misfits = [choose_boards(few, rig.rotation, rig.translation, symmetries).misfit for rig in grown]
+        kept = [grown[number] for number in np.argsort(misfits)[:_KEPT_GROWN]]
+    return kept[0]
+
+
+def _moved_to_proposals(first: FirstRig, camera: int, parents: NDArray[np.int64]) -> Iterator[FirstRig]:
+    """The rig with one camera where its pairs with some of the others propose it to be."""
+    for parent in parents:
+        for turns, shifts in _ways(first.pairs, int(parent), camera):
+            for turn, shift in zip(turns, shifts, strict=True):
+                rotation, translation = first.rotation.copy(), first.translation.copy()
+                rotation[camera] = turn @ first.rotation[parent]
+                translation[camera] = turn @ first.translation[parent] + shift
+                yield replace(first, rotation=rotation, translation=translation)
 
 
 def _in_first_frame(first: FirstRig) -> FirstRig:

@@ -33,7 +33,7 @@ _BETWEEN_S, _CARRYING_OFF, _TURNING_OFF = 1 / 6, 0.05, 0.25
 #: What the mean rate is off by at least: the poses themselves are not exact.
 _LEAST_OFF = 0.03
 
-#: What a board may do (m/s, rad/s) where its rates are to be read off the pictures of the moment alone: more than any hand does.
+#: What a board may do (m/s, rad/s) where its rates are read off the pictures of the moment alone: more than any hand does.
 _ANY_CARRYING, _ANY_TURNING = 15.0, 75.0
 
 #: Neighbours further apart than this (s) say nothing of the rate.
@@ -49,8 +49,8 @@ _CAUCHY_SIGMAS = 3.0
 class PlacedBoards:
     """The board at every moment: world_from_board at the moment's mean time, NaN where it could not be placed.
 
-    rotation: (F, 3, 3). translation: (F, 3) metres, of the board's own origin. rates: (F, 6), rad/s about the board's middle and
-    m/s of the middle, in the world; 0 where the board is taken to stand still.
+    rotation: (F, 3, 3). translation: (F, 3) metres, of the board's own origin. rates: (F, 6), rad/s about the board's middle
+    and m/s of the middle, in the world; 0 where the board is taken to stand still.
     """
 
     rotation: Array
@@ -81,9 +81,9 @@ def place_boards(
 ) -> PlacedBoards:
     """Find where the board was at every moment, in the world of a rig that is taken for true.
 
-    views: of the rig's cameras, in its order. moving: whether it had a velocity, too; by default where the cameras' times differ.
-    own_rates: whether every moment's pictures alone say how fast it moved; otherwise the moments before and after do, too, as is
-    right where it is to be said what another camera saw. chosen: (F, C) bool, the pictures that count; all by default.
+    views: of the rig's cameras, in its order. moving: whether it had a velocity, too; by default where their times differ.
+    own_rates: whether every moment's pictures alone say how fast it moved; otherwise the moments before and after do, too, as
+    is right where it is to be said what another camera saw. chosen: (F, C) bool, the pictures that count; all by default.
     """
     if chosen is not None:
         views = replace(views, corners_px=np.where(chosen[..., None, None], views.corners_px, np.nan))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from posekit.calibration.lenses.fit import PARAMETERS
@@ -28,17 +29,13 @@ class RigUncertainty:
     noise_px: float
     clustering: float
 
-    def position_sigma_m(self, translation: Float[np.ndarray, "C 3"]) -> Float[np.ndarray, "C 3"]:
-        """Standard deviations of where the cameras stand, along their own axes, for their translations.
+    @property
+    def position_sigma_m(self) -> Float[np.ndarray, "C 3"]:
+        """Standard deviations of where the cameras stand, along their own axes.
 
-        The centre is -rotation^T translation: in the camera's frame it moves by -(shift + turn x ... ) of the translation itself.
+        A centre is where x_cam = 0: a shift moves it by as much, the other way, and a turn about it leaves it where it is.
         """
-        sigma = np.zeros((len(self.pose), 3))
-        for c, covariance in enumerate(self.pose):
-            x, y, z = translation[c]
-            # x_cam of the centre is 0 before and after: centre moves by -(shift), seen in the camera's turned frame.
-            jacobian = np.concatenate((np.zeros((3, 3)), -np.eye(3)), axis=1)
-            sigma[c] = np.sqrt(np.diag(jacobian @ covariance @ jacobian.T).clip(min=0))
+        sigma: NDArray[np.float64] = np.sqrt(np.diagonal(self.pose, axis1=1, axis2=2)[:, 3:].clip(min=0))
         return sigma
 
 
@@ -51,7 +48,7 @@ def lens_names(state: BoardState, camera: int) -> tuple[str, ...]:
 def rig_uncertainty(problem: BoardProblem, state: BoardState) -> RigUncertainty:
     """Covariances at the end of an adjustment by plain least squares.
 
-    The inverse of the reduced normal equations, times the variance of the residuals (with the degrees of freedom that are left),
+    The inverse of the reduced normal equations, times the variance of the residuals (by the degrees of freedom that are left),
     times how much more the moments pull the cameras about than independent corners would (Liang and Zeger's sandwich, as one
     number). Triggs et al. 2000, section 9.
     """
@@ -88,7 +85,7 @@ def _noise2(problem: BoardProblem, state: BoardState, system: NormalEquations, c
     residual = problem.residual(state)
     square = float((weight * residual.square().sum(dim=-1)).sum()) / problem.noise_px**2
     of_cameras = float(problem.free.sum())
-    of_boards = system.object_gradient.shape[1] * len(system.object_gradient)
+    of_boards = float(system.object_gradient.numel())
     if problem.rate_prior is not None:
         # Rates that the prior holds cost no freedom: each counts by the share that the corners alone determine.
         inverse = torch.linalg.inv(damped(system.of_objects, 0.0))

@@ -50,7 +50,7 @@ def test_a_right_rig_is_left_as_it_is(filmed, tmp_path, capsys):
     ("rig", "out", "line"),
     [
         ("gone.toml", "out.toml", "gone.toml: no such file"),
-        ("rough.toml", "out.json", "out.json: the refined rig is a .toml file"),
+        ("rough.toml", "out.json", "out.json: a rig is written as .toml"),
         ("rough.toml", "below/out.toml", "below: no such folder"),
         ("rough.toml", "rough.toml", "rough.toml: would be written over"),
     ],

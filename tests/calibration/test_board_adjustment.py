@@ -34,7 +34,9 @@ def scene(lens: str, *, moving: bool, turning: float = 0.0, cauchy: float | None
     C, F, V = len(rig), len(frames), len(seen.frame)
     weight = seen.weight.clone()
     weight[0, :3] = 0  # not every corner of a picture
-    seen = replace(seen, weight=weight, delay_s=torch.from_numpy(rng.uniform(-DELAY, DELAY, V)) if moving else 0 * seen.delay_s)
+    seen = replace(
+        seen, weight=weight, delay_s=torch.from_numpy(rng.uniform(-DELAY, DELAY, V)) if moving else 0 * seen.delay_s
+    )
     rates = rng.normal(0, 1, (F, 6)) * ([turning] * 3 + [0.4] * 3) if moving else np.zeros((F, 6))
     offsets = torch.tensor([0.0, 0.02, -0.01] if moving else [0.0] * C, dtype=torch.float64)
     middle = film.board_translation + film.board_rotation @ BOARD.points_m.mean(axis=0)
@@ -51,9 +53,7 @@ def scene(lens: str, *, moving: bool, turning: float = 0.0, cauchy: float | None
     if not moving:
         free[:, TIME] = 0
     prior = RatePrior(torch.zeros(F, 6, dtype=torch.float64), torch.full((F, 6), 0.7, dtype=torch.float64))
-    lenses = LensInformation(
-        torch.from_numpy(rng.normal(size=(C, 3, 12))), torch.from_numpy(rng.normal(size=(C, 3)))
-    )
+    lenses = LensInformation(torch.from_numpy(rng.normal(size=(C, 3, 12))), torch.from_numpy(rng.normal(size=(C, 3))))
     problem = BoardProblem(
         seen,
         0.4,

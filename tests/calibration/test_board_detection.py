@@ -195,6 +195,15 @@ def test_stereo_pairs_of_a_known_chessboard(shared_data) -> None:
         assert matrix[0, 0] == pytest.approx(533.9, rel=0.01)
 
 
+@pytest.mark.parametrize("said", ["8x6", "9x5", "7x6", "8x5"])
+def test_a_part_of_a_real_chessboard_is_not_taken_for_a_smaller_one(shared_data, said: str) -> None:
+    detector = BoardDetector(parse_board(f"chessboard:{said}:1"))
+    # Printed with 9 x 6; the ones at the picture's edge, in uneven light, and before a background of squares among them.
+    for number in (2, 3, 7, 12):
+        image = cv2.imread(str(shared_data / f"opencv_stereo_chess/left{number:02d}.jpg"), cv2.IMREAD_GRAYSCALE)
+        assert np.isnan(detector.detect(image)).all(), number
+
+
 def test_photos_in_which_a_plain_detector_errs(shared_data) -> None:
     board = parse_board("chessboard:4x7:0.06")
     detector = BoardDetector(board)

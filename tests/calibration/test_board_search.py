@@ -72,10 +72,11 @@ def test_where_no_camera_sees_it_is_one_line(tmp_path: Path) -> None:
     truth = film(3)
     write_board_stills(tmp_path, truth, dict.fromkeys(truth.rig.names, PictureStyle(black=True)))
     with pytest.raises(
-        PosekitError, match=r"charuco:5x4.*was not found: camera 'cam_1': no board in 3 pictures"
+        PosekitError, match=r"charuco:5x4.*was not found: cameras 'cam_1', 'cam_2': no board in 6 pictures: all 3"
     ) as failure:
         film_views(find_board_capture(tmp_path), BOARD)
     assert "\n" not in str(failure.value)
+    assert str(failure.value).count("are black") == 1
 
 
 def test_of_a_long_capture_the_moments_are_the_same_for_all_and_more_where_few_were_seen(tmp_path: Path) -> None:

@@ -144,20 +144,43 @@ def test_corners_of_the_picture_that_the_board_never_reached_are_named() -> None
     places = np.column_stack((rng.uniform(-0.7, -0.3, 15), rng.uniform(-0.5, 0.5, 15), rng.uniform(1.1, 1.5, 15)))
     told = calibrate_lens(still_views(plain_camera(), turns, places), 0).warnings
     sentence = next(each for each in told if "never came near" in each)
-    assert "top right and the bottom right" in sentence
+    assert "top right and bottom right corners" in sentence
     assert "left" not in sentence
 
 
-def test_three_views_do_with_a_warning_and_two_do_not() -> None:
-    turns = np.array([(0.5, 0, 0), (0, 0.5, 0), (-0.4, -0.3, 0.2)])
-    places = np.array([(0, 0, 1.0), (-0.2, 0.1, 1.1), (0.2, -0.1, 0.9)])
-    three = calibrate_lens(still_views(plain_camera((960, 1280)), turns, places), 0)
-    assert any("3 views only" in sentence for sentence in three.warnings)
+def test_four_views_do_with_a_warning_and_three_do_not() -> None:
+    turns = np.array([(0.5, 0, 0), (0, 0.5, 0), (-0.4, -0.3, 0.2), (0.1, -0.5, 0.4)])
+    places = np.array([(0, 0, 1.0), (-0.2, 0.1, 1.1), (0.2, -0.1, 0.9), (0.1, 0.2, 1.2)])
+    four = calibrate_lens(still_views(plain_camera((960, 1280)), turns, places), 0)
+    assert any("4 views only" in sentence for sentence in four.warnings)
     # Four standard deviations: few views are told by a wide one, and a wild lens would be off by hundreds.
-    assert abs(three.camera.matrix[0, 0] - 900) < 4 * three.sigma["fx"] < 200
-    assert np.abs(three.camera.matrix[:2, 2] - (480, 640)).max() < 60
-    with pytest.raises(PosekitError, match=r"camera 'cam': 2 views of the board.*film the board nearer"):
-        calibrate_lens(still_views(plain_camera(), turns[:2], places[:2]), 0)
+    assert abs(four.camera.matrix[0, 0] - 900) < 4 * four.sigma["fx"] < 200
+    assert np.abs(four.camera.matrix[:2, 2] - (480, 640)).max() < 60
+    with pytest.raises(PosekitError, match=r"camera 'cam': 3 views of the board.*needs 4.*film the board nearer"):
+        calibrate_lens(still_views(plain_camera(), turns[:3], places[:3]), 0)
+
+
+def test_a_lens_whose_edges_were_never_seen_does_not_fold_in_the_picture() -> None:
+    rng = np.random.default_rng(8)
+    # A barrel, and the board in the inner half of the picture only.
+    barrel = replace(plain_camera(), distortion=np.array((-0.34, 0.12, 0, 0, 0, 0, 0, 0.0)))
+    places = np.column_stack((rng.uniform(-0.1, 0.1, (20, 2)), rng.uniform(1.2, 1.5, 20)))
+    across, down = np.meshgrid(np.linspace(0, 1279, 17), np.linspace(0, 959, 17))
+    pixels = np.column_stack((across.ravel(), down.ravel()))
+    for seed in range(4):
+        turns = np.random.default_rng(seed).normal(0, 0.4, (20, 3))
+        found = calibrate_lens(still_views(barrel, turns, places, noise_px=0.3), 0)
+        assert np.isfinite(found.camera.undistort(pixels)).all()
+        assert abs(found.camera.matrix[0, 0] - 900) < 4 * found.sigma["fx"]
+
+
+def test_of_a_weak_lens_the_camera_is_named_once() -> None:
+    rng = np.random.default_rng(9)
+    places = np.column_stack((rng.uniform(-0.1, 0.1, (4, 2)), rng.uniform(1.2, 1.5, 4)))
+    (told,) = calibrate_lens(still_views(plain_camera(), rng.normal(0, 0.05, (4, 3)), places, 0.5), 0).warnings
+    assert told.startswith("camera 'cam': its lens rests on 4 views only")
+    assert told.count("camera 'cam'") == 1
+    assert "never came near the corners" in told or "folds" in told
 
 
 def test_a_camera_without_any_view_is_one_line() -> None:
@@ -176,9 +199,9 @@ def test_a_bent_board_is_told() -> None:
 
 def test_corners_of_no_board_are_one_line() -> None:
     rng = np.random.default_rng(7)
-    pixels = rng.uniform(0, 900, (6, 1, 54, 2))
-    nonsense = BoardViews(BOARD, ("cam",), ((1280, 960),), np.arange(6), pixels, source="nonsense")
-    with pytest.raises(PosekitError, match=r"nonsense: camera 'cam': no lens fits its \d views of the board"):
+    pixels = rng.uniform(0, 900, (12, 1, 54, 2))
+    nonsense = BoardViews(BOARD, ("cam",), ((1280, 960),), np.arange(12), pixels, source="nonsense")
+    with pytest.raises(PosekitError, match=r"nonsense: camera 'cam': no lens fits its \d+ views of the board"):
         calibrate_lens(nonsense, 0)
 
 
