@@ -1,5 +1,6 @@
 """``posekit calibrate``: a rig from a board that all cameras filmed, or a rig refined on the people who move in it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,7 +45,7 @@ class CalibrateConfig:
     world_frame: str | None = None
     """With --world board: the frame or still in which the board lies on the floor; where it lies still longest if not given."""
     points: Path | None = None
-    """Marked points (.toml, see README): for --world points, and a known distance, which gives the scale."""
+    """Marked points (.toml, see README): for --world points, and for a known distance, which gives the scale."""
     bone: tuple[str, str, float] | None = None
     """A bone of known length, which gives the scale: two joints of --keypoints and metres, as left_hip left_knee 0.43."""
     draw_board: Path | None = None
@@ -111,28 +112,35 @@ def _check(config: CalibrateConfig) -> None:
     require_positive("--fps", config.fps)
     if config.max_moments < 3:
         raise PosekitError(f"--max-moments: {config.max_moments} are too few, 3 or more were expected")
-    people = config.refine is not None or config.world == "people" or config.bone is not None
-    for option, given, takes in (
-        ("--board", config.board is not None, config.folder is not None),
-        ("--keypoints", config.keypoints is not None, people),
-    ):
-        if takes and not given:
-            raise PosekitError(f"{option}: is missing; {_WHY[option]}")
-        if given and not takes:
-            raise PosekitError(f"{option}: {_WHY_NOT[option]}")
+    for option, why in _mistakes(config):
+        raise PosekitError(f"{option}: {why}")
+
+
+def _mistakes(config: CalibrateConfig) -> Iterator[tuple[str, str]]:
+    """Options that are missing, and options that would be ignored, and why."""
+    refining = config.refine is not None
+    people = refining or config.world == "people" or config.bone is not None
+    if not refining and config.board is None:
+        yield "--board", "is missing; which board was filmed? such as --board chessboard:9x6:0.025"
+    if people and config.keypoints is None:
+        yield "--keypoints", "is missing: the people's 2D keypoints, as `posekit triangulate` takes them"
     if config.world == "points" and config.points is None:
-        raise PosekitError("--world points: takes the marked points by --points FILE.toml")
-    if config.world == "board" and config.folder is None:
-        raise PosekitError("--world board: takes a FOLDER in which the board was filmed")
-    if config.lenses_only and (config.intrinsics is not None or config.world != "as-is" or config.bone is not None):
-        raise PosekitError("--lenses-only: leaves nothing to do for --intrinsics, --world and --bone")
-
-
-_WHY = {
-    "--board": "which board was filmed? such as --board chessboard:9x6:0.025",
-    "--keypoints": "the people's 2D keypoints, as `posekit triangulate` takes them",
-}
-_WHY_NOT = {
-    "--board": "a rig that is refined on people takes no board",
-    "--keypoints": "take part with --refine, --world people and --bone only",
-}
+        yield "--world points", "takes the marked points by --points FILE.toml"
+    if config.world == "board" and refining:
+        yield "--world board", "takes a FOLDER in which the board was filmed, not --refine"
+    if config.world_frame is not None and config.world != "board":
+        yield "--world-frame", "is of --world board only"
+    if config.keypoints is not None and not people:
+        yield "--keypoints", "take part with --refine, --world people and --bone only"
+    if config.lenses_only and (config.intrinsics or config.points or config.bone or config.world != "as-is"):
+        yield "--lenses-only", "leaves nothing to do for --intrinsics, --world, --points and --bone"
+    if config.intrinsics is not None and config.lens != "pinhole5":
+        yield "--lens", f"is {config.lens}, but --intrinsics says what the lenses are"
+    if refining:
+        for option in ("board", "intrinsics", "lenses_only"):
+            if getattr(config, option):
+                yield f"--{option.replace('_', '-')}", "is of a FOLDER in which a board was filmed, not of --refine"
+        if config.lens != "pinhole5":
+            yield "--lens", "is of a FOLDER in which a board was filmed; --free all lets lenses move with --refine"
+    elif config.free != "pose":
+        yield "--free", "is of --refine only"

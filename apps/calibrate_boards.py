@@ -4,7 +4,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from posekit.calibration.rigs.calibration import RigCalibration
     from posekit.calibration.rigs.time_offsets import TimeOffsets
     from posekit.calibration.world.frame import WorldFrame
+    from posekit.calibration.world.marked_points import MarkedPoints
     from posekit.camera import Camera, Rig
 
 #: Offsets are believed where they lower the corners' noise by this share or more.
@@ -39,16 +39,20 @@ def calibrate(config: "CalibrateConfig") -> None:
     """Run ``posekit calibrate FOLDER --board``."""
     from rich.console import Console
 
+    from posekit.apps.calibrate_lenses import find_lenses, finish_lenses, given_lenses
+    from posekit.apps.calibrate_world import read_world_inputs
     from posekit.apps.progress import progress_bars
     from posekit.calibration.boards.board import parse_board
     from posekit.calibration.boards.capture import find_board_capture
     from posekit.calibration.boards.search import film_views
     from posekit.calibration.rigs.calibration import UnlinkedCamerasError
+    from posekit.errors import PosekitWarning
 
     assert config.folder is not None
     assert config.board is not None
     board = parse_board(config.board)
-    given = _given_lenses(config)
+    given = given_lenses(config)
+    inputs = read_world_inputs(config)
     start = time.perf_counter()
     capture = find_board_capture(config.folder)
     with progress_bars() as progress:
@@ -61,71 +65,27 @@ def calibrate(config: "CalibrateConfig") -> None:
     console = Console(markup=False, highlight=False, soft_wrap=True)
     for note in found.notes:
         console.print(note)
-    lenses, calibrated, without = _lenses(config, found.views, given)
+    lenses, calibrated, without = find_lenses(config, found.views, given)
     views = found.views.of(tuple(lens.name for lens in lenses))
     if config.lenses_only or len(lenses) < 2 or not capture.simultaneous:
         why = "asked for" if config.lenses_only else _why_no_rig(len(lenses), found)
-        _finish_lenses(config, console, found, calibrated, without, start, why)
+        finish_lenses(config, console, found, calibrated, without, start, why)
         return
     try:
         result = _rig(config, views, lenses, calibrated)
     except UnlinkedCamerasError as error:
         if not calibrated:
             raise
-        warnings.warn(_warning(f"{error}; only the lenses are calibrated"), stacklevel=2)
-        _finish_lenses(config, console, found, calibrated, without, start, str(error))
+        warnings.warn(PosekitWarning(f"{error}; only the lenses are calibrated"), stacklevel=2)
+        finish_lenses(config, console, found, calibrated, without, start, str(error))
         return
-    _finish_rig(config, console, found, calibrated, without, result, start)
-
-
-def _warning(text: str) -> Warning:
-    from posekit.errors import PosekitWarning
-
-    return PosekitWarning(text)
+    _finish_rig(config, console, found, calibrated, without, result, inputs.points, start)
 
 
 def _why_no_rig(count: int, found: "FoundBoards") -> str:
     if count < 2:
         return "one camera alone is no rig"
     return f"the pictures in {found.views.source} were not taken at one time"
-
-
-def _given_lenses(config: "CalibrateConfig") -> "Rig | None":
-    from posekit.calibration.formats import read_rig
-
-    return None if config.intrinsics is None else read_rig(config.intrinsics)
-
-
-def _lenses(
-    config: "CalibrateConfig", views: "BoardViews", given: "Rig | None"
-) -> "tuple[list[Camera], dict[str, LensCalibration], dict[str, str]]":
-    """Lenses of the cameras that have one, those that were calibrated here, and why others have none."""
-    from posekit.calibration.lenses.intrinsics import calibrate_lens
-    from posekit.camera import match_camera_names
-    from posekit.errors import PosekitError
-
-    saw = views.seen.any(axis=-1).sum(axis=0)
-    if given is not None:
-        rig = match_camera_names(given, views.cameras)
-        for name, size in zip(views.cameras, views.sizes, strict=True):
-            rig.check_video_size(name, size, f"{views.source}: {name}")
-        return [rig[name] for name in views.cameras], {}, {}
-    lenses: dict[str, LensCalibration] = {}
-    without: dict[str, str] = {}
-    for c, name in enumerate(views.cameras):
-        if not saw[c]:
-            without[name] = "the board was seen in none of its pictures"
-            continue
-        try:
-            lenses[name] = calibrate_lens(views, c, config.lens)
-        except PosekitError as error:
-            without[name] = str(error).removeprefix(f"{views.source}: ")
-    if not lenses:
-        told = "; ".join(f"{name}: {why}" for name, why in without.items())
-        raise PosekitError(f"{views.source}: no lens can be calibrated: {told}")
-    for name, why in without.items():
-        warnings.warn(_warning(f"{views.source}: {name} is left out: {why}"), stacklevel=2)
-    return [replace(lens.camera, name=name) for name, lens in lenses.items()], lenses, without
 
 
 def _rig(
@@ -233,18 +193,19 @@ def _finish_rig(
     calibrated: "dict[str, LensCalibration]",
     without: dict[str, str],
     result: _Result,
+    points: "MarkedPoints | None",
     start: float,
 ) -> None:
     """Bring the rig into its world, and write and say everything."""
+    from posekit.apps.calibrate_lenses import lens_figures
+    from posekit.apps.calibrate_outputs import settings_of, write_outputs
     from posekit.apps.calibrate_world import identified_people, place_in_world
     from posekit.calibration.report.advice import advice, verdict
     from posekit.calibration.report.page import calibration_sections, record_section, words_section, write_report
 
     calibration, figures = result.calibration, result.figures
-    rig, people = calibration.rig, None
-    if config.keypoints is not None:
-        people, rig = identified_people(config, rig)
-    rig, worlds = place_in_world(config, rig, calibration, people)
+    people = None if config.keypoints is None else identified_people(config, calibration.rig)[0]
+    rig, worlds = place_in_world(config, calibration.rig, calibration, points, people)
     content = figures.as_json() | {
         "seconds": time.perf_counter() - start,
         "board": str(found.views.board),
@@ -252,19 +213,20 @@ def _finish_rig(
         "unlinked": calibration.unlinked | without,
         "world": [words for world in worlds for words in world.words],
         "time_offsets": _offset_figures(result, found.views.fps),
+        "lenses": lens_figures(calibrated)["cameras"] if calibrated else {},
     }
     lens_words = [words for lens in calibrated.values() for words in lens.warnings]
     summary = (verdict(figures, calibration), *result.said)
+    write_outputs(config, rig, content)
     if config.report is not None:
         sections = [
             words_section("How the pictures were read", found.notes),
             *([words_section("Lenses by themselves", lens_words)] if lens_words else []),
             *([words_section("The world", content["world"])] if worlds else []),
             *calibration_sections(calibration, figures, _whole_way(worlds)),
-            record_section("How this was made", _record(config)),
+            record_section("How this was made", settings_of(config)),
         ]
         write_report(config.report, f"Calibration of {config.folder}", summary, sections)
-    _write(config, rig, content)
     _print_rig(console, figures, calibration)
     for line in (*summary, *content["world"], *advice(figures, calibration)):
         console.print(line)
@@ -294,108 +256,6 @@ def _offset_figures(result: _Result, fps: float | None) -> dict[str, Any]:
             frames = float(result.offsets.frames[place])
             figures[camera.name]["seen_frames"] = frames if np.isfinite(frames) else None
     return figures
-
-
-def _finish_lenses(
-    config: "CalibrateConfig",
-    console: Any,
-    found: "FoundBoards",
-    calibrated: "dict[str, LensCalibration]",
-    without: dict[str, str],
-    start: float,
-    why: str,
-) -> None:
-    """Write the lenses alone: every camera at the world's origin."""
-    from posekit.apps.tables import figures_table
-    from posekit.calibration.report.page import record_section, words_section, write_report
-    from posekit.camera import Rig
-    from posekit.errors import PosekitError
-
-    if not calibrated:
-        raise PosekitError(f"{found.views.source}: {why}; with --intrinsics there is nothing else to be found")
-    rig = Rig(tuple(replace(lens.camera, name=name) for name, lens in calibrated.items()), str(config.folder))
-    content = _lens_figures(calibrated) | {
-        "seconds": time.perf_counter() - start,
-        "board": str(found.views.board),
-        "notes": list(found.notes),
-        "lenses_only": why,
-        "unlinked": without,
-    }
-    told = f"Only the lenses are calibrated ({why}): every camera in {config.out} stands at the origin."
-    words = [line for lens in calibrated.values() for line in lens.warnings]
-    if config.report is not None:
-        from posekit.calibration.report.page import lens_sections
-
-        sections = [
-            words_section("How the pictures were read", found.notes),
-            words_section("What is weak", words or ["Nothing weak was found."]),
-            *lens_sections(found.views, calibrated),
-            record_section("How this was made", _record(config)),
-        ]
-        write_report(config.report, f"Lenses of {config.folder}", (told,), sections)
-    _write(config, rig, content)
-    table = figures_table("lenses", ("camera", "views", "rms px", "fx px", "+-", "fy px", "+-"))
-    for name, lens in calibrated.items():
-        matrix = lens.camera.matrix
-        table.add_row(
-            name,
-            str(len(lens.frames)),
-            f"{lens.rms_px:.3f}",
-            f"{matrix[0, 0]:.1f}",
-            f"{lens.sigma['fx']:.1f}",
-            f"{matrix[1, 1]:.1f}",
-            f"{lens.sigma['fy']:.1f}",
-        )
-    console.print(table)
-    for line in (told, *words):
-        console.print(line)
-
-
-def _lens_figures(calibrated: "dict[str, LensCalibration]") -> dict[str, Any]:
-    import numpy as np
-
-    cameras = {
-        name: {
-            "mean_reprojection_px": lens.mean_px,
-            "rms_reprojection_px": lens.rms_px,
-            "views": len(lens.frames),
-            "sigma": lens.sigma,
-        }
-        for name, lens in calibrated.items()
-    }
-    corners = [int(lens.used.sum()) for lens in calibrated.values()]
-    means = [lens.mean_px for lens in calibrated.values()]
-    return {
-        "mean_reprojection_px": float(np.average(means, weights=corners)),
-        "heldout_reprojection_px": None,
-        "cameras": cameras,
-    }
-
-
-def _record(config: "CalibrateConfig") -> dict[str, object]:
-    from dataclasses import asdict
-
-    import posekit
-
-    settings = {name: value for name, value in asdict(config).items() if value is not None}
-    return {"posekit": posekit.__version__} | settings
-
-
-def _write(config: "CalibrateConfig", rig: "Rig", content: dict[str, Any]) -> None:
-    from posekit.apps.provenance import write_record
-    from posekit.calibration.formats import write_aniposelib
-    from posekit.io.files import write_json
-
-    assert config.out is not None
-    assert config.folder is not None
-    write_aniposelib(config.out, rig, f"posekit calibrate {config.folder} --board {config.board}")
-    inputs: list[Path] = [
-        config.folder,
-        *(path for path in (config.intrinsics, config.keypoints, config.points) if path),
-    ]
-    write_record(config.out, "calibrate", config, inputs, figures=content)
-    if config.json:
-        write_json(config.json, content)
 
 
 def _print_rig(console: Any, figures: "CalibrationFigures", calibration: "RigCalibration") -> None:

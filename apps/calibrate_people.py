@@ -15,7 +15,7 @@ def refine(config: "CalibrateConfig") -> None:
 
     from rich.console import Console
 
-    from posekit.apps.calibrate_world import identified_people, place_in_world
+    from posekit.apps.calibrate_world import identified_people, place_in_world, read_world_inputs
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig, write_aniposelib
     from posekit.calibration.people.refinement import refine_rig
@@ -30,10 +30,11 @@ def refine(config: "CalibrateConfig") -> None:
     console = Console(markup=False, highlight=False, soft_wrap=True)
     start = time.perf_counter()
     whole = read_rig(config.refine)
+    points = read_world_inputs(config).points
     whole, offset_words = _with_time_offsets(config, whole)
     people, rig = identified_people(config, whole)
     refinement = refine_rig(people, rig, config.free)
-    refined, worlds = place_in_world(config, refinement.rig, None, people)
+    refined, worlds = place_in_world(config, refinement.rig, None, points, people)
     figures = _figures(refinement, rig, time.perf_counter() - start)
     words = [*offset_words, *(line for world in worlds for line in world.words)]
     figures["words"] = words

@@ -1,47 +1,86 @@
 """The world of a calibrated rig, and its scale."""
 
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from posekit.errors import PosekitError, PosekitWarning
 
 if TYPE_CHECKING:
     from posekit.apps.calibrate import CalibrateConfig
     from posekit.calibration.rigs.calibration import RigCalibration
     from posekit.calibration.world.frame import WorldFrame
+    from posekit.calibration.world.marked_points import MarkedPoints
     from posekit.camera import Rig
-    from posekit.keypoints import Keypoints2D, Keypoints3D
+    from posekit.keypoints import Keypoints2D, Keypoints3D, KeypointSource
+
+
+@dataclass(frozen=True)
+class WorldInputs:
+    """What a world is made of, read before the work."""
+
+    points: "MarkedPoints | None"
+    people: "KeypointSource | None"
+
+
+def read_world_inputs(config: "CalibrateConfig") -> WorldInputs:
+    """Read --points and open --keypoints; raises PosekitError where they cannot be read."""
+    from posekit.calibration.world.marked_points import read_marked_points
+    from posekit.io.keypoint_files import open_keypoints
+
+    points = None if config.points is None else read_marked_points(config.points)
+    people = None if config.keypoints is None else open_keypoints(config.keypoints, config.skeleton, config.fps)
+    return WorldInputs(points, people)
 
 
 def place_in_world(
     config: "CalibrateConfig",
     rig: "Rig",
     calibration: "RigCalibration | None",
+    points: "MarkedPoints | None",
     people: "Keypoints2D | None",
 ) -> "tuple[Rig, list[WorldFrame]]":
-    """Give a rig its scale, then its world; returns what was done, too. people: identified, slot p is person p."""
+    """Give a rig its scale, then its world; returns what was done, too. people: identified, slot p is person p.
+
+    What cannot be had is told by a warning, and left out: a rig is not lost for its world.
+    """
+    steps: list[WorldFrame] = []
+    for step in _wanted_steps(config, calibration, points, people):
+        try:
+            steps.append(step(rig, float(steps[-1].world_from_old.scale) if steps else 1.0))
+        except PosekitError as error:
+            warnings.warn(PosekitWarning(f"{error}; the world and its scale stay as they are"), stacklevel=2)
+            continue
+        rig = steps[-1].rig
+    return rig, steps
+
+
+def _wanted_steps(
+    config: "CalibrateConfig",
+    calibration: "RigCalibration | None",
+    points: "MarkedPoints | None",
+    people: "Keypoints2D | None",
+) -> "Iterator[Callable[[Rig, float], WorldFrame]]":
+    """The steps in their order; each takes the rig, and by what it was scaled before."""
     from posekit.calibration.world.frame import scale_by_bone, scale_by_points, world_from_board, world_from_points
     from posekit.calibration.world.from_people import world_from_people
-    from posekit.calibration.world.marked_points import read_marked_points
 
-    steps: list[WorldFrame] = []
-    points = None if config.points is None else read_marked_points(config.points)
     if points is not None and points.distance is not None:
-        steps.append(scale_by_points(rig, points))
-        rig = steps[-1].rig
+        yield lambda rig, _: scale_by_points(rig, points)
     if config.bone is not None and people is not None:
         first, second, metres = config.bone
-        steps.append(scale_by_bone(rig, _placed(people, rig), (first, second), metres))
-        rig = steps[-1].rig
+        yield lambda rig, _: scale_by_bone(rig, _placed(people, rig), (first, second), metres)
     if config.world == "board" and calibration is not None:
         boards, views = calibration.boards, calibration.views
         labels = views.labels or tuple(str(frame) for frame in views.frames)
-        scale = float(steps[-1].world_from_old.scale) if steps else 1.0
-        steps.append(
-            world_from_board(rig, views.board, boards.rotation, scale * boards.translation, labels, config.world_frame)
+        yield lambda rig, scale: world_from_board(
+            rig, views.board, boards.rotation, scale * boards.translation, labels, config.world_frame
         )
     elif config.world == "points" and points is not None:
-        steps.append(world_from_points(rig, points))
+        yield lambda rig, _: world_from_points(rig, points)
     elif config.world == "people" and people is not None:
-        steps.append(world_from_people(rig, _placed(people, rig)))
-    return (steps[-1].rig if steps else rig), steps
+        yield lambda rig, _: world_from_people(rig, _placed(people, rig))
 
 
 def identified_people(config: "CalibrateConfig", rig: "Rig") -> "tuple[Keypoints2D, Rig]":
@@ -59,6 +98,8 @@ def identified_people(config: "CalibrateConfig", rig: "Rig") -> "tuple[Keypoints
 
 
 def _placed(people: "Keypoints2D", rig: "Rig") -> "Keypoints3D":
+    from posekit.camera import match_camera_names
     from posekit.people.reconstruction import ReconstructionSettings, triangulate_people
 
-    return triangulate_people(people, rig.select(people.cameras), ReconstructionSettings()).people
+    rig = match_camera_names(rig, people.cameras).select(people.cameras)
+    return triangulate_people(people, rig, ReconstructionSettings()).people

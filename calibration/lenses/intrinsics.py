@@ -175,7 +175,7 @@ class _Trial:
         if best is None or placed < _FEWEST_VIEWS:
             raise PosekitError(
                 f"{self.views.source}: camera '{self.name}': {placed} views of the board with {MIN_CORNERS} corners or more in "
-                f"more than one row, where its lens needs {_FEWEST_VIEWS} at the least and 10 to be good: film the board nearer "
+                f"more than one row, where its lens needs {_FEWEST_VIEWS} or more, and 10 to be good: film the board nearer "
                 "to it, tilted to all sides, or give its lens with --intrinsics"
             )
         return best, poses

@@ -1,15 +1,22 @@
 """What is weak in a calibration, and what to film again, in sentences for the person who filmed it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.calibration.report.figures import CalibrationFigures, CameraFigures
+from posekit.calibration.report.figures import CalibrationFigures, CameraFigures, turn_sigma_rad
 from posekit.calibration.rigs.calibration import RigCalibration
+from posekit.calibration.world.frame import WorldFrame
+
+#: A person reads so many sentences, and so many cameras' names in one.
+_MOST_SENTENCES, _MOST_NAMES = 6, 3
 
 #: A camera with fewer pictures of the board than this is weakly held, whatever the others have.
 _FEW_PICTURES = 15
+
+#: A lens that was looked for in fewer pictures than this fits them, whatever it is.
+_LENS_PICTURES = 5
 
 #: Two parts of a rig that share fewer moments than this are weakly linked.
 _FEW_SHARED = 15
@@ -29,14 +36,15 @@ _BADLY_PREDICTED_PX = 2.0
 #: More corners than this share that are not believed say that something is wrong with the pictures.
 _MANY_OUTLIERS = 0.05
 
-#: Sides that come out this share too long or too short.
-_SCALE_OFF = 0.003
+#: Sides that come out this share too long or too short; a known distance that has them so, beside the board's own.
+_SCALE_OFF, _SCALES_DISAGREE = 0.003, 0.01
 
 #: Uncertainties (one standard deviation) of a camera's direction (degrees) and place (as a share of the way to the others).
 _LOOSE_DEGREES, _LOOSE_SHARE = 0.1, 0.005
 
-#: Cameras that fire within this time (s) of each other are in step.
-_IN_STEP_S = 0.004
+#: Cameras are out of step that fire this part of a frame apart, and so many standard deviations; and where nobody knows how
+#: long a frame is, this many seconds: a quarter of a frame at 30 per second.
+_OUT_OF_STEP_FRAMES, _OUT_OF_STEP_SIGMAS, _OUT_OF_STEP_S = 0.25, 5.0, 1 / 120
 
 #: Mean errors up to which a rig is called good, and usable, in pictures 1280 px wide.
 _GOOD_PX, _USABLE_PX = 1.0, 2.5
@@ -44,37 +52,97 @@ _GOOD_PX, _USABLE_PX = 1.0, 2.5
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
-def verdict(figures: CalibrationFigures, calibration: RigCalibration) -> str:
-    """The whole calibration in one sentence or two."""
+def verdict(figures: CalibrationFigures, calibration: RigCalibration, world: WorldFrame | None = None) -> str:
+    """The whole calibration in a few sentences. world: what it was moved to after that, which may have given it its scale.
+
+    A rig is called good or usable by errors in moments that it was not made from; where there are none, or a lens was looked for
+    in fewer than five pictures, it is said that this could not be checked.
+    """
     judged = figures.heldout or figures.fitted
     width = float(np.mean([camera.size[0] for camera in calibration.rig.cameras]))
     error = judged.mean_px * 1280 / width
-    word = "good" if error <= _GOOD_PX else "usable" if error <= _USABLE_PX else "poor"
-    of = "that were not used for it" if figures.heldout else "that it was made from (too few moments to hold any out)"
-    sentence = (
-        f"The calibration is {word}: corners {of} lie {judged.mean_px:.2f} px from where the rig has them, on average, in "
-        f"pictures {width:.0f} px wide."
-    )
+    unchecked = list(_unchecked(figures, calibration))
+    of = "that were not used for it" if figures.heldout else "that it was made from"
+    if error > _USABLE_PX:
+        told = f"The calibration is poor: corners {of}"
+    elif figures.heldout is None:
+        told = f"The calibration could not be checked, for no moments could be spared: corners {of}"
+    elif unchecked:
+        told = f"The calibration could not be checked as a whole: {_listed(unchecked, '; ')}. Corners {of}"
+    else:
+        told = f"The calibration is {'good' if error <= _GOOD_PX else 'usable'}: corners {of}"
+    told += f" lie {judged.mean_px:.2f} px from where the rig has them, on average, in pictures {width:.0f} px wide."
     scale = figures.scale
     if np.isfinite(scale.mean_m):
-        sentence += (
+        told += (
             f" The board's sides of {1000 * scale.side_m:.4g} mm are measured as {1000 * scale.mean_m:.2f} mm, "
             f"{1000 * scale.mean_absolute_error_m:.2f} mm off on average."
         )
-    return sentence
+    return " ".join((told, *_scales_that_disagree(figures, world)))
 
 
-def advice(figures: CalibrationFigures, calibration: RigCalibration) -> tuple[str, ...]:
-    """Sentences on what is weak and what to film again, what weighs most first; empty where nothing is."""
-    return (
-        *(f"{name} is not in the rig: it {why}." for name, why in calibration.unlinked.items()),
+def advice(
+    figures: CalibrationFigures, calibration: RigCalibration, world: WorldFrame | None = None
+) -> tuple[str, ...]:
+    """Sentences on what is weak and what to film again, what weighs most first, six at most; empty where nothing is."""
+    told = (
+        *_on_unlinked(calibration),
+        *_on_the_check(figures, calibration),
         *_on_links(figures, calibration.rig.names),
-        *_on_pictures(figures),
+        *_on_outliers(figures, calibration),
+        *_on_lengths(figures),
+        *_on_chance(figures),
+        *_on_predictions(figures),
         *_on_errors(figures),
-        *_on_places(calibration),
+        *_on_pictures(figures),
+        *_on_places(calibration, world),
+        *_on_edges(figures),
         *_on_step(calibration),
-        *_on_the_whole(figures),
+        *_on_coverage(figures),
     )
+    return told[:_MOST_SENTENCES]
+
+
+def _listed(items: Sequence[str], separator: str = ", ") -> str:
+    """Items in words, and how many more where there are many."""
+    if len(items) > _MOST_NAMES:
+        return f"{separator.join(items[:_MOST_NAMES])}{separator}and {len(items) - _MOST_NAMES} more"
+    if separator != ", " or len(items) < 2:
+        return separator.join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _unchecked(figures: CalibrationFigures, calibration: RigCalibration) -> Iterator[str]:
+    """Cameras of which the held-out moments do not say whether they are right, and why."""
+    for c, camera in enumerate(figures.cameras):
+        pictures = int(calibration.used[:, c].any(axis=-1).sum())
+        if calibration.uncertainty.lens_sigma[c] and pictures < _LENS_PICTURES:
+            yield f"the lens of {camera.name} rests on {pictures} pictures"
+        elif camera.heldout is None or not camera.heldout.corners:
+            yield f"{camera.name} saw the board in no held-out moment"
+
+
+def _on_unlinked(calibration: RigCalibration) -> Iterator[str]:
+    unlinked = list(calibration.unlinked.items())
+    most = 2
+    for name, why in unlinked[: most if len(unlinked) > most + 1 else most + 1]:
+        yield f"{name} is not in the rig: it {why}."
+    if len(unlinked) > most + 1:
+        yield f"{_listed([name for name, _ in unlinked[most:]])} are not in the rig, either."
+
+
+def _on_the_check(figures: CalibrationFigures, calibration: RigCalibration) -> Iterator[str]:
+    """What held-out moments could not tell."""
+    if figures.heldout is None:
+        why = figures.not_held_out.removeprefix(f"{calibration.views.source}: ")
+        yield f"Nothing could be held out to check the rig{': ' if why else ''}{why}."
+        return
+    told = list(_unchecked(figures, calibration))
+    if told:
+        yield (
+            f"Not checked by held-out moments: {_listed(told, '; ')}. Film more of the board "
+            f"{'there' if len(told) > 1 else 'in front of it'}, near and far and tilted."
+        )
 
 
 def _on_links(figures: CalibrationFigures, names: tuple[str, ...]) -> Iterator[str]:
@@ -84,6 +152,12 @@ def _on_links(figures: CalibrationFigures, names: tuple[str, ...]) -> Iterator[s
         count = shared[a, b]
         if count >= _FEW_SHARED:
             continue
+        if len(names) == 2:
+            yield (
+                f"{names[0]} and {names[1]} saw the board together in {count} moments: film {_FEW_SHARED} or more, "
+                "near and far and tilted."
+            )
+            return
         without = shared.copy()
         without[a, b] = without[b, a] = 0
         part = _reached(without, int(a))
@@ -98,11 +172,11 @@ def _on_links(figures: CalibrationFigures, names: tuple[str, ...]) -> Iterator[s
             )
         else:
             groups = " and ".join(
-                ", ".join(name for name, at in zip(names, side, strict=True) if at) for side in (part, ~part)
+                f"({_listed([name for name, at in zip(names, side, strict=True) if at])})" for side in (part, ~part)
             )
             yield (
-                f"Only {count} moments that {names[a]} and {names[b]} share hold {groups} together: film the board again where "
-                "cameras of both groups see it at once."
+                f"Only {count} moments that {names[a]} and {names[b]} share hold {groups} together: film the board where "
+                "cameras of both see it at once."
             )
 
 
@@ -114,29 +188,162 @@ def _reached(links: NDArray[np.int64], start: int) -> NDArray[np.bool_]:
     return reached
 
 
+def _on_outliers(figures: CalibrationFigures, calibration: RigCalibration) -> Iterator[str]:
+    """Cameras many of whose corners were not believed."""
+    bad = sorted((c for c in figures.cameras if c.outlier_share > _MANY_OUTLIERS), key=lambda c: -c.outlier_share)
+    if not bad:
+        return
+    shares = _listed([f"{100 * camera.outlier_share:.0f} % of {camera.name}'s" for camera in bad])
+    if calibration.boards.rates.any() or _out_of_step(calibration):
+        yield (
+            f"{shares} corners do not fit: the pictures' times, which are not one, may be wrong, or the board moved too fast "
+            "for them; hold it still in every place."
+        )
+    else:
+        yield (
+            f"{shares} corners do not fit: pictures blurred by motion, a bent board, or a camera out of step; move the board "
+            "more slowly."
+        )
+
+
+def _on_lengths(figures: CalibrationFigures) -> Iterator[str]:
+    scale = figures.scale
+    off = scale.median_m / scale.side_m - 1
+    if abs(off) > _SCALE_OFF:
+        yield (
+            f"The board's sides are measured {100 * abs(off):.1f} % too {'long' if off > 0 else 'short'}: the cameras do not "
+            "agree on it; were its lengths measured on the print, is it flat, are the cameras in step?"
+        )
+
+
+def _scales_that_disagree(figures: CalibrationFigures, world: WorldFrame | None) -> Iterator[str]:
+    """How long the board's sides are by a known distance."""
+    times = 1.0 if world is None else float(world.world_from_old.scale)
+    if abs(times - 1) > _SCALES_DISAGREE:
+        side = 1000 * figures.scale.side_m
+        yield (
+            f"By the known length that gave the rig its scale they are {times * side:.4g} mm, {100 * abs(times - 1):.0f} % "
+            f"{'longer' if times > 1 else 'shorter'} than --board says: measure both again."
+        )
+
+
+def _on_chance(figures: CalibrationFigures) -> Iterator[str]:
+    """Errors that are larger where the rig was not made."""
+    for held_out, which in ((figures.heldout, "every fourth moment"), (figures.heldout_block, "a block of time")):
+        if held_out is not None and held_out.mean_px > _MUCH_LARGER * figures.fitted.mean_px + _NEGLIGIBLE_PX:
+            yield (
+                f"Held out, {which} has errors of {held_out.mean_px:.2f} px, {figures.fitted.mean_px:.2f} px where it is used: "
+                "there is too little to tell the cameras from chance; film more, all over the volume."
+            )
+            return
+
+
+def _on_predictions(figures: CalibrationFigures) -> Iterator[str]:
+    """Cameras that the others tell badly."""
+    told = {c.name: c.predicted.median_px for c in figures.cameras if c.predicted is not None and c.predicted.corners}
+    usual = float(np.median(list(told.values()))) if told else np.nan
+    bad = [name for name, median in told.items() if median > max(3 * usual, _BADLY_PREDICTED_PX)]
+    if bad:
+        off = _listed([f"{told[name]:.1f} px off in {name}" for name in sorted(bad, key=lambda name: -told[name])])
+        yield (
+            f"Boards placed without its picture are {off} (median; {usual:.1f} px as a rule): film more boards that it "
+            f"shares with {'two cameras' if len(told) > 2 else 'the other'}."
+        )
+
+
+def _on_errors(figures: CalibrationFigures) -> Iterator[str]:
+    """Cameras that are worse than the others."""
+    medians = np.array([camera.fitted.median_px for camera in figures.cameras])
+    usual = float(np.median(medians))
+    bad = [c for c in np.argsort(-medians) if medians[c] > _MUCH_LARGER * usual + _NEGLIGIBLE_PX]
+    if bad:
+        off = _listed([f"{medians[c]:.2f} px in {figures.cameras[c].name}" for c in bad])
+        yield (
+            f"Errors are {off} (median; {usual:.2f} px as a rule): is it in focus, in step with the others, and its lens of "
+            "the kind that was asked for?"
+        )
+
+
 def _on_pictures(figures: CalibrationFigures) -> Iterator[str]:
-    """Cameras that saw little of the board, or in a part of the picture only."""
-    usual = float(np.median([camera.fitted.pictures for camera in figures.cameras]))
+    """Cameras that saw little of the board."""
+    pictures = {camera.name: camera.fitted.pictures for camera in figures.cameras}
+    usual = float(np.median(list(pictures.values())))
+    few = sorted(
+        (name for name in pictures if pictures[name] < max(_FEW_PICTURES, 0.25 * usual)), key=pictures.__getitem__
+    )
+    again = "again, near and far and tilted."
+    if usual < _FEW_PICTURES:
+        # Of two cameras their common moments are said already.
+        if len(pictures) > 2:
+            yield f"Cameras have {usual:.0f} pictures of the board as a rule: film {_FEW_PICTURES} or more for each {again}"
+    elif few:
+        told = _listed([f"{name} has {pictures[name]}" for name in few])
+        yield f"Few pictures of the board, where cameras have {usual:.0f} as a rule: {told}. Film it there {again}"
+
+
+def _on_places(calibration: RigCalibration, world: WorldFrame | None) -> Iterator[str]:
+    """Cameras whose place or direction is known badly."""
+    times = 1.0 if world is None else float(world.world_from_old.scale)
+    centres = times * np.stack([camera.centre_world for camera in calibration.rig.cameras])
+    extent = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max())
+    uncertainty = calibration.uncertainty.scaled(times)
+    place = np.linalg.norm(uncertainty.position_sigma_m, axis=-1)
+    turn = np.degrees(np.linalg.norm(turn_sigma_rad(uncertainty), axis=-1))
+    # How many times as loose as is worth a word.
+    loose = np.maximum(turn / _LOOSE_DEGREES, place / (_LOOSE_SHARE * extent))
+    worst = [c for c in np.argsort(-loose) if loose[c] > 1]
+    if worst:
+        names = calibration.rig.names
+        known = _listed([f"{names[c]} to {1000 * place[c]:.1f} mm and {turn[c]:.2f} degrees" for c in worst], "; ")
+        yield (
+            f"Known loosely beside {calibration.reference} (one standard deviation): {known}. Film more boards that "
+            f"{'both' if len(names) == 2 else 'they and others'} see, and nearer ones."
+        )
+
+
+def _on_edges(figures: CalibrationFigures) -> Iterator[str]:
+    """Lenses that are worse towards the edge."""
+    bad = []
     for camera in figures.cameras:
-        pictures = camera.fitted.pictures
-        if pictures < max(_FEW_PICTURES, 0.25 * usual):
-            yield (
-                f"{camera.name} has {pictures} pictures of the board, where cameras have {usual:.0f} as a rule: film "
-                "the board in "
-                "front of it again, near and far and tilted."
-            )
-        if camera.outlier_share > _MANY_OUTLIERS:
-            yield (
-                f"{100 * camera.outlier_share:.0f} % of {camera.name}'s corners do not fit: pictures blurred by motion, a bent "
-                "board, or a camera out of step; move the board more slowly."
-            )
+        inner, outer = camera.inner, camera.outer
+        enough = min(inner.corners, outer.corners) >= _ENOUGH_CORNERS
+        if enough and outer.median_px > _MUCH_LARGER * inner.median_px + _NEGLIGIBLE_PX:
+            bad.append(f"{camera.name} from {inner.median_px:.2f} to {outer.median_px:.2f} px")
+    if bad:
+        yield (
+            f"Errors grow towards the picture's edge (median): {_listed(bad)}: the lens bends more than its model; try one "
+            "with more coefficients, or fisheye."
+        )
+
+
+def _out_of_step(calibration: RigCalibration) -> list[int]:
+    """Cameras that do not fire together with the first one, the latest and earliest first."""
+    fps = calibration.views.fps
+    offsets = np.array([camera.time_offset_s for camera in calibration.rig.cameras])
+    sigma = np.nan_to_num(calibration.uncertainty.time_offset_sigma_s)
+    least = _OUT_OF_STEP_FRAMES / fps if fps else _OUT_OF_STEP_S
+    late = (np.abs(offsets) >= least) & (np.abs(offsets) > _OUT_OF_STEP_SIGMAS * sigma)
+    return [int(c) for c in np.argsort(-np.abs(offsets)) if late[c]]
+
+
+def _on_step(calibration: RigCalibration) -> Iterator[str]:
+    """Cameras that do not fire together."""
+    fps = calibration.views.fps
+    told = []
+    for c in _out_of_step(calibration):
+        camera = calibration.rig.cameras[c]
+        offset = camera.time_offset_s
+        frames = f" ({abs(offset) * fps:.2f} frames)" if fps else ""
+        told.append(f"{camera.name} {1000 * abs(offset):.0f} ms{frames} {'after' if offset > 0 else 'before'}")
+    if told:
+        yield f"Out of step with {calibration.reference}, and taken so: {_listed(told, '; ')} it."
+
+
+def _on_coverage(figures: CalibrationFigures) -> Iterator[str]:
+    """Parts of pictures in which no corner was seen."""
     missing = [f"{camera.name} at the {where}" for camera in figures.cameras if (where := _never_reached(camera))]
     if missing:
-        yield (
-            f"Parts of pictures that no corner was seen in, so that the lens is not measured there: "
-            f"{'; '.join(missing)}. Carry the "
-            "board there."
-        )
+        yield f"Lenses are not measured where no corner was seen: {_listed(missing, '; ')}. Carry the board there."
 
 
 def _never_reached(camera: CameraFigures) -> str:
@@ -149,84 +356,3 @@ def _never_reached(camera: CameraFigures) -> str:
         if not empty[row].all() and not empty[:, column].all():
             words.append(f"{_ROWS[row]} {_COLUMNS[column]}".replace("middle middle", "middle"))
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
-
-
-def _on_errors(figures: CalibrationFigures) -> Iterator[str]:
-    """Cameras that are worse than the others, or than they seem."""
-    usual = float(np.median([camera.fitted.median_px for camera in figures.cameras]))
-    told = [c.predicted.median_px for c in figures.cameras if c.predicted is not None and c.predicted.corners]
-    predicted = float(np.median(told)) if told else np.nan
-    for camera in figures.cameras:
-        own = camera.fitted
-        if own.median_px > _MUCH_LARGER * usual + _NEGLIGIBLE_PX:
-            yield (
-                f"{camera.name}'s errors are {own.median_px / usual:.1f} times those of the others ({own.median_px:.2f} "
-                "px, median): "
-                "is it in focus, in step with the others, and its lens of the kind that was asked for?"
-            )
-        inner, outer = camera.inner, camera.outer
-        enough = min(inner.corners, outer.corners) >= _ENOUGH_CORNERS
-        if enough and outer.median_px > _MUCH_LARGER * inner.median_px + _NEGLIGIBLE_PX:
-            yield (
-                f"{camera.name}'s errors grow towards the edge of its picture, from {inner.median_px:.2f} to "
-                f"{outer.median_px:.2f} px "
-                "(median): its lens bends more than the model of it; try one with more coefficients, or fisheye."
-            )
-        if camera.predicted is not None and camera.predicted.median_px > max(3 * predicted, _BADLY_PREDICTED_PX):
-            yield (
-                f"{camera.name} is told badly by the others: boards placed without it are "
-                f"{camera.predicted.median_px:.1f} px off in "
-                f"its picture (median), {predicted:.1f} px in the others'; film more boards that it shares with two cameras."
-            )
-
-
-def _on_places(calibration: RigCalibration) -> Iterator[str]:
-    """Cameras whose place or direction is known badly."""
-    centres = np.stack([camera.centre_world for camera in calibration.rig.cameras])
-    extent = float(np.linalg.norm(centres[:, None] - centres, axis=-1).max())
-    loose = []
-    for camera, covariance in zip(calibration.rig.cameras, calibration.uncertainty.pose, strict=True):
-        sigma = np.sqrt(np.diag(covariance).clip(min=0))
-        turn, place = float(np.degrees(sigma[:3].max())), float(sigma[3:].max())
-        if turn > _LOOSE_DEGREES or place > _LOOSE_SHARE * extent:
-            loose.append(f"{camera.name} to {1000 * place:.0f} mm and {turn:.2f} degrees")
-    if loose:
-        yield (
-            f"Where cameras stand, beside {calibration.reference}, is known loosely (one standard deviation): "
-            f"{'; '.join(loose)}. Film "
-            "more boards, and nearer ones, that they share with others."
-        )
-
-
-def _on_step(calibration: RigCalibration) -> Iterator[str]:
-    """Cameras that do not fire together."""
-    fps = calibration.views.fps
-    for camera in calibration.rig.cameras:
-        offset = camera.time_offset_s
-        if abs(offset) > _IN_STEP_S:
-            frames = f", {abs(offset) * fps:.2f} frames" if fps else ""
-            yield (
-                f"{camera.name} is out of step: it takes its pictures {1000 * abs(offset):.0f} ms{frames} "
-                f"{'after' if offset > 0 else 'before'} {calibration.reference}."
-            )
-
-
-def _on_the_whole(figures: CalibrationFigures) -> Iterator[str]:
-    """Held-out errors, and lengths."""
-    if figures.not_held_out:
-        yield f"Nothing could be held out to check the rig: {figures.not_held_out}."
-    for held_out, which in ((figures.heldout, "every fourth moment"), (figures.heldout_block, "a block of time")):
-        if held_out is not None and held_out.mean_px > _MUCH_LARGER * figures.fitted.mean_px + _NEGLIGIBLE_PX:
-            yield (
-                f"Held out, {which} has errors of {held_out.mean_px:.2f} px, {figures.fitted.mean_px:.2f} px where it "
-                "is used: there "
-                "is too little to tell the cameras from chance; film more of the board, all over the volume."
-            )
-    scale = figures.scale
-    off = scale.median_m / scale.side_m - 1
-    if abs(off) > _SCALE_OFF:
-        yield (
-            f"The board's sides are measured {100 * abs(off):.1f} % too {'long' if off > 0 else 'short'}: the cameras "
-            "do not agree on "
-            "it; are the board's lengths those that were printed, is it flat, and are the cameras in step?"
-        )

@@ -15,6 +15,7 @@ from posekit.calibration.boards.views import BoardViews
 from posekit.calibration.report.free_points import reprojection_errors, triangulate_freely
 from posekit.calibration.report.held_out import HELD_OUT_EVERY, Calibrate, HeldOut, hold_out, middle_block
 from posekit.calibration.rigs.placed_boards import PlacedBoards, board_residuals
+from posekit.calibration.rigs.uncertainty import RigUncertainty
 from posekit.camera import Rig
 from posekit.errors import PosekitError
 
@@ -226,6 +227,32 @@ def measure_calibration(
         len(views.frames),
         not_held_out,
     )
+
+
+def uncertainty_figures(rig: Rig, uncertainty: RigUncertainty) -> dict[str, dict[str, Any]]:
+    """How well each camera is known beside the first one, for a JSON file: camera's name -> standard deviations.
+
+    rig: of the uncertainty's cameras, in its order. position_sigma_m: where the camera stands, along its own x, y and z;
+    position_sigma_norm_m: in all directions together; turn_sigma_rad: where it looks, about its own axes; lens_sigma: what was
+    adjusted of its lens; time_offset_sigma_s: NaN where it was not looked for (which `write_json` makes null).
+    """
+    place, turn = uncertainty.position_sigma_m, turn_sigma_rad(uncertainty)
+    return {
+        name: {
+            "position_sigma_m": place[c].tolist(),
+            "position_sigma_norm_m": float(np.linalg.norm(place[c])),
+            "turn_sigma_rad": turn[c].tolist(),
+            "lens_sigma": dict(uncertainty.lens_sigma[c]),
+            "time_offset_sigma_s": float(uncertainty.time_offset_sigma_s[c]),
+        }
+        for c, name in enumerate(rig.names)
+    }
+
+
+def turn_sigma_rad(uncertainty: RigUncertainty) -> Float[np.ndarray, "C 3"]:
+    """Standard deviations of the cameras' directions, about their own axes."""
+    sigma: Array = np.sqrt(np.diagonal(uncertainty.pose, axis1=1, axis2=2)[:, :3].clip(min=0))
+    return sigma
 
 
 def corners_in_step(rig: Rig, views: BoardViews, boards: PlacedBoards) -> BoardViews:

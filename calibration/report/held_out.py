@@ -1,4 +1,8 @@
-"""Boards that a rig never saw: it is made again without some moments, and measured in these."""
+"""Boards that a rig never saw: it is made again without some moments, and measured in these.
+
+Of a held-out moment only the board is fitted: its pose, six numbers; and where the pictures of a moment were not taken at one
+time (timestamps, time offsets) its velocity, too: twelve.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,9 +34,10 @@ Calibrate = Callable[[BoardViews], Rig]
 class HeldOut:
     """A rig made without some moments, in those.
 
-    fitted_px: (F, C, K), only the board's pose being fitted there. predicted_px: (F, C, K), the board's pose being fitted to
-    the other cameras, in moments from all over the capture, two other cameras or more in each where there are such. NaN
-    elsewhere, in moments that fewer than two cameras saw, and where it was not asked for.
+    fitted_px: (F, C, K), only the board being fitted there, by its pose and where cameras are not in step by its velocity.
+    predicted_px: (F, C, K), the board being fitted to the other cameras, its velocity also to the moments before and after, in
+    moments from all over the capture, two other cameras or more in each where there are such. NaN elsewhere, in moments that
+    fewer than two cameras saw, and where it was not asked for.
     """
 
     fitted_px: Float[np.ndarray, "F C K"]

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from posekit.calibration.boards.views import BoardViews
 from posekit.calibration.lenses.intrinsics import LensCalibration
 from posekit.calibration.report.advice import advice
-from posekit.calibration.report.figures import CalibrationFigures, Errors, coverage_of
+from posekit.calibration.report.figures import CalibrationFigures, Errors, coverage_of, turn_sigma_rad
 from posekit.calibration.report.pictures import Mark, coverage_map, error_map, histogram, nice_step
 from posekit.calibration.report.scene import draw_scene
 from posekit.calibration.report.style import STYLE
 from posekit.calibration.rigs.calibration import RigCalibration
 from posekit.calibration.rigs.placed_boards import board_residuals, place_boards
-from posekit.calibration.world.frame import WorldFrame
+from posekit.calibration.world.frame import WorldFrame, transform_rig
 from posekit.camera import Camera, Rig
 from posekit.io.files import write_whole
 
@@ -64,17 +64,17 @@ def calibration_sections(
     calibration: RigCalibration, figures: CalibrationFigures, world: WorldFrame | None = None
 ) -> tuple[Section, ...]:
     """What there is to say of a rig made from boards. world: the world that it was moved to after that, if it was."""
-    weak = advice(figures, calibration)
+    weak = advice(figures, calibration, world)
     return (
         words_section("What is weak, and what to film again", weak or ("Nothing weak was found.",)),
-        Section("Errors", _error_tables(figures)),
+        Section("Errors", _error_tables(figures, moving=bool(calibration.boards.rates.any()))),
         Section("The rig", _scene(calibration, world)),
         *_camera_sections(calibration, figures),
         Section(
             "Lenses", _lens_table(list(zip(calibration.rig.cameras, calibration.uncertainty.lens_sigma, strict=True)))
         ),
         Section("Links between cameras", _links_table(figures, calibration.rig.names)),
-        Section("Known lengths, measured again", _scale_check(figures)),
+        Section("Known lengths, measured again", _scale_check(figures, world)),
         *_time_sections(calibration),
     )
 
@@ -106,7 +106,7 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else _NONE
 
 
-def _error_tables(figures: CalibrationFigures) -> str:
+def _error_tables(figures: CalibrationFigures, *, moving: bool) -> str:
     def row(name: str, fitted: Errors, *others: Errors | None) -> list[str]:
         cells = [name, str(fitted.pictures), str(fitted.corners)]
         cells += [number(value) for value in (fitted.mean_px, fitted.median_px, fitted.rms_px, fitted.p95_px)]
@@ -129,11 +129,16 @@ def _error_tables(figures: CalibrationFigures) -> str:
     triangulated = [row("as detected", figures.triangulated)]
     if figures.triangulated_in_step is not None:
         triangulated.append(row("brought to one time", figures.triangulated_in_step))
+    fitted = "its pose"
+    if moving:
+        fitted = (
+            "its pose and, for the pictures of a moment were not taken at one time, its velocity: 12 numbers per moment"
+        )
     return (
         table(heads, rows, css="last-total")
         + "<p>Distances between corners as detected and where the rig has them, no corner left out. <em>Held out</em> (mean): "
-        "every fourth moment, and the middle fifth of the time, kept from the calibration, with only the board's pose fitted; "
-        "<em>from the others</em> (mean): the board's pose in held-out moments fitted to the other cameras only.</p>"
+        "every fourth moment, and the middle fifth of the time, kept from the calibration, with only the board fitted there "
+        f"({fitted}); <em>from the others</em> (mean): the board in held-out moments fitted to the other cameras only.</p>"
         + table(heads[:7], triangulated)
         + "<p>The same corners, each triangulated by itself from all cameras that saw it, without the board's shape.</p>"
     )
@@ -145,31 +150,33 @@ def _scene(calibration: RigCalibration, world: WorldFrame | None) -> str:
     placed = np.flatnonzero(boards.found)
     placed = placed[np.linspace(0, len(placed) - 1, min(len(placed), _MOST_BOARDS)).astype(np.int64)]
     corners = np.einsum("fij,kj->fki", boards.rotation[placed], outline) + boards.translation[placed, None]
-    if world is None:
-        told = f"In the frame of {calibration.reference}, in metres; boards in {len(placed)} of {boards.found.sum()} moments."
-        return (
-            draw_scene(calibration.rig, corners, z_up=False)
-            + f"<p>{escape(told)}</p>"
-            + _places(calibration, calibration.rig)
-        )
-    corners = world.world_from_old.apply(corners.reshape(-1, 3)).reshape(corners.shape)
-    told = " ".join(world.words)
-    return draw_scene(world.rig, corners, z_up=True) + f"<p>{escape(told)}</p>" + _places(calibration, world.rig)
+    told = (
+        f"In the frame of {calibration.reference}, in metres; boards in {len(placed)} of {boards.found.sum()} moments."
+    )
+    rig, z_up = calibration.rig, False
+    if world is not None:
+        corners = world.world_from_old.apply(corners.reshape(-1, 3)).reshape(corners.shape)
+        told = " ".join(world.words)
+        # Not the world's own rig: that may be of some cameras only, in another order, by other names.
+        rig, z_up = transform_rig(rig, world.world_from_old), world.z_up
+    return draw_scene(rig, corners, z_up=z_up) + f"<p>{escape(told)}</p>" + _places(calibration, rig, world)
 
 
-def _places(calibration: RigCalibration, rig: Rig) -> str:
-    """Where the cameras stand, and how well that is known beside the first one."""
+def _places(calibration: RigCalibration, rig: Rig, world: WorldFrame | None) -> str:
+    """Where the cameras stand, and how well that is known beside the first one. rig: the calibration's, in the world."""
+    uncertainty = calibration.uncertainty.scaled(1.0 if world is None else float(world.world_from_old.scale))
+    sigma_m = dict(zip(calibration.rig.names, np.linalg.norm(uncertainty.position_sigma_m, axis=-1), strict=True))
+    sigma_rad = dict(zip(calibration.rig.names, np.linalg.norm(turn_sigma_rad(uncertainty), axis=-1), strict=True))
     rows = []
-    for camera, covariance in zip(rig.cameras, calibration.uncertainty.pose, strict=True):
-        sigma = np.sqrt(np.diag(covariance).clip(min=0))
+    for camera in rig.cameras:
         place = (f"{value:.3f}" for value in camera.centre_world)
         known = (_NONE, _NONE)
         if camera.name != calibration.reference:
-            known = (f"{1000 * sigma[3:].max():.1f}", f"{np.degrees(sigma[:3].max()):.3f}")
+            known = (f"{1000 * sigma_m[camera.name]:.1f}", f"{np.degrees(sigma_rad[camera.name]):.3f}")
         rows.append((camera.name, *place, *known))
     heads = ("camera", "x m", "y m", "z m", "\N{PLUS-MINUS SIGN} mm", "\N{PLUS-MINUS SIGN} degrees")
     return table(heads, rows) + (
-        f"<p>How well the cameras' places and directions are known (one standard deviation, along the worst axis) beside "
+        f"<p>How well the cameras' places and directions are known (one standard deviation, all axes together) beside "
         f"{escape(calibration.reference)}, whose own are those of the frame.</p>"
     )
 
@@ -256,7 +263,10 @@ def lens_sections(views: BoardViews, calibrated: Mapping[str, LensCalibration]) 
         rows.append((name, str(errors.pictures), str(errors.corners), *(number(value) for value in figures)))
     cameras = [(replace(lens.camera, name=name), lens.sigma) for name, lens in calibrated.items()]
     heads = ("px", "pictures", "corners", "mean", "median", "rms", "95 %")
-    told = "<p>Of all corners in the pictures that the lens was fitted to, with the board's pose fitted in each.</p>"
+    told = (
+        "<p>Of all corners in the pictures that the lens was fitted to, with the board's pose fitted in each. No picture was held "
+        "out: the errors say how well a lens fits its pictures, and the lenses' standard deviations below how well it is known.</p>"
+    )
     return (Section("Errors", table(heads, rows) + told), *sections, Section("Lenses", _lens_table(cameras)))
 
 
@@ -309,7 +319,7 @@ def _links_table(figures: CalibrationFigures, names: tuple[str, ...]) -> str:
     )
 
 
-def _scale_check(figures: CalibrationFigures) -> str:
+def _scale_check(figures: CalibrationFigures, world: WorldFrame | None) -> str:
     scale = figures.scale
     if not len(scale.lengths_m):
         return "<p>No two corners were seen by two cameras at once, so that nothing could be measured.</p>"
@@ -326,6 +336,10 @@ def _scale_check(figures: CalibrationFigures) -> str:
         f"{1000 * scale.mean_absolute_error_m:.3f} mm "
         f"off on average, 95 % within {1000 * scale.p95_error_m:.2f} mm."
     )
+    if world is not None and float(world.world_from_old.scale) != 1:
+        told += (
+            f" All this before the known length made the rig {float(world.world_from_old.scale):.4g} times as large."
+        )
     return f"<figure>{histogram(1000 * scale.lengths_m, low, high, 'mm', marks)}</figure><p>{escape(told)}</p>"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from posekit.calibration.people.refinement import Refinement
 from posekit.calibration.report.page import Section, number, table
 from posekit.calibration.report.scene import draw_scene
+from posekit.calibration.world.frame import WorldFrame, transform_rig
 from posekit.camera import Rig
 
 
@@ -27,12 +28,27 @@ def refinement_summary(refinement: Refinement) -> str:
     )
 
 
-def refinement_sections(refinement: Refinement, given: Rig) -> tuple[Section, ...]:
-    """Errors before and after, how far the cameras went, and the rig. given: the rig that was refined."""
+def refinement_sections(refinement: Refinement, given: Rig, world: WorldFrame | None = None) -> tuple[Section, ...]:
+    """Errors before and after, how far the cameras went, and the rig.
+
+    given: the rig that was refined. world: the world that it was moved to after that, if it was; it is drawn there.
+    """
     return (
         Section("Errors", _errors(refinement)),
         Section("How far the cameras went", _moves(refinement, given)),
-        Section("The rig", draw_scene(refinement.rig, np.zeros((0, 4, 3)), z_up=False)),
+        Section("The rig", _scene(refinement, world)),
+    )
+
+
+def _scene(refinement: Refinement, world: WorldFrame | None) -> str:
+    rig, told = refinement.rig, "In the world of the rig that was refined, in metres."
+    if world is not None:
+        rig, told = transform_rig(rig, world.world_from_old), " ".join(world.words)
+    rows = [(camera.name, *(number(value, 3) for value in camera.centre_world)) for camera in rig.cameras]
+    return (
+        draw_scene(rig, np.zeros((0, 4, 3)), z_up=world is not None and world.z_up)
+        + f"<p>{escape(told)}</p>"
+        + table(("camera", "x m", "y m", "z m"), rows)
     )
 
 

@@ -41,7 +41,8 @@ class Observations:
     """Views of the board: V pictures of C cameras at F moments, in which K corners were to be seen.
 
     points: (K, 3) metres from the board's middle. frame, camera: (V,). corners_px: 0 where unseen; weight: 0 where unseen or
-    not believed. delay_s: how much later than the moment each picture was taken, by the clocks alone.
+    not believed. delay_s: how much later than the moment each picture was taken, by its time alone, whatever the offset of its
+    camera's clock. moment_s: (F,), when the moments are; None where nothing is known of times.
     """
 
     points: Float[Tensor, "K 3"]
@@ -50,6 +51,7 @@ class Observations:
     corners_px: Float[Tensor, "V K 2"]
     weight: Float[Tensor, "V K"]
     delay_s: Float[Tensor, " V"]
+    moment_s: Float[Tensor, " F"] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from posekit.calibration.rigs.placed_boards import (
     rate_prior,
     robust_noise_px,
     scatter_residuals,
+    time_offsets,
     with_own_rates,
 )
 from posekit.calibration.rigs.uncertainty import RigUncertainty, rig_uncertainty
@@ -197,7 +198,7 @@ class _Adjustment:
 
     @cached_property
     def _observed(self) -> tuple[Observations, NDArray[np.int64]]:
-        return observations(self.views, np.isfinite(self.boards.translation[:, 0]))
+        return observations(self.views, np.isfinite(self.boards.translation[:, 0]), time_offsets(self.rig))
 
     def adjusted(self) -> tuple[BoardProblem, BoardState]:
         """Go through all stages; the last one's problem, and where it ended."""
@@ -221,7 +222,9 @@ class _Adjustment:
         problem, state = self.adjusted()
         uncertainty = rig_uncertainty(problem, state)
         if problem.rate_prior is not None:
-            state = with_own_rates(seen, state, self.views, frames)
+            # The moments are now where the clocks, as they were found, put them.
+            seen, _ = observations(self.views, np.isfinite(self.boards.translation[:, 0]), state.time_offset_s.numpy())
+            state = with_own_rates(seen, state)
         residual = np.full(self.views.corners_px.shape, np.nan)
         scatter_residuals(residual, seen, frames, replace(problem, seen=seen).residual(state))
         used = np.zeros(residual.shape[:3], dtype=bool)
@@ -302,7 +305,7 @@ class _Adjustment:
         for stage in range(2 + _LAST_STAGES):
             robust = stage < 2
             sure = not bool((self.time_sigma > 0).any())
-            prior = rate_prior(state, self.views, frames, sure_of_times=sure) if moving else None
+            prior = rate_prior(state, seen, sure_of_times=sure) if moving else None
             if prior is not None and stage == 0:
                 state = replace(state, rates=prior.mean)
             problem = replace(self._problem(seen, first, free, None, 1.0), rate_prior=prior)

@@ -36,7 +36,7 @@ _JUDGED_CORNERS = 12
 _KEPT, _DIFFERENT_TURN, _DIFFERENT_SHIFT = 5, 0.15, 0.15
 
 #: Cameras whose boards fit those of the others to this share of their size are not tried in other places.
-_GOOD_MISFIT = 0.03
+_GOOD_MISFIT = 0.05
 
 #: Where a camera's boards fit worse than this, the rig is built again with all proposals, the best few at every step, if it has
 #: so few cameras that this takes no more than seconds.

@@ -63,11 +63,15 @@ class PlacedBoards:
         return np.isfinite(self.translation[:, 0])
 
 
-def mean_times(views: BoardViews) -> Array | None:
-    """The time (F,) s of every moment: the mean over the cameras that have one; None where nothing is known of times."""
+def mean_times(views: BoardViews, time_offset_s: Array | None = None) -> Array | None:
+    """The time (F,) s of every moment: the mean over the cameras that have one; None where nothing is known of times.
+
+    time_offset_s: (C,), how much later than that each camera took its pictures.
+    """
     if views.times_s is not None:
         known = np.isfinite(views.times_s)
-        return np.where(known, views.times_s, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        times = views.times_s + (0 if time_offset_s is None else time_offset_s)
+        return np.where(known, times, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return None if views.fps is None else views.frames / views.fps
 
 
@@ -91,11 +95,11 @@ def place_boards(
     batch = CameraBatch.from_rig(rig)
     itself = np.arange(len(poses.points))[None]
     chosen_boards = choose_boards(poses, batch.rotation.numpy(), batch.translation.numpy(), itself)
-    seen, frames = observations(views, np.isfinite(chosen_boards.translation[:, 0]))
-    offsets = torch.tensor([camera.time_offset_s for camera in rig.cameras], dtype=torch.float64)
+    offsets = time_offsets(rig)
+    seen, frames = observations(views, np.isfinite(chosen_boards.translation[:, 0]), offsets)
     state = BoardState(
         batch,
-        offsets,
+        torch.from_numpy(offsets),
         torch.from_numpy(chosen_boards.rotation[frames]),
         torch.from_numpy(chosen_boards.translation[frames]),
         torch.zeros(len(frames), 6, dtype=torch.float64),
@@ -104,16 +108,16 @@ def place_boards(
         moving = is_moving(views, rig)
     state = _settled(seen, state, None)
     if moving:
-        prior = rate_prior(state, views, frames)
+        prior = rate_prior(state, seen)
         state = replace(state, rates=prior.mean)
-        state = with_own_rates(seen, state, views, frames) if own_rates else _settled(seen, state, prior)
+        state = with_own_rates(seen, state) if own_rates else _settled(seen, state, prior)
     return as_placed(state, frames, views)
 
 
-def with_own_rates(seen: Observations, state: BoardState, views: BoardViews, frames: NDArray[np.int64]) -> BoardState:
+def with_own_rates(seen: Observations, state: BoardState) -> BoardState:
     """Fit the boards alone, each with the rates that its own moment's pictures ask for, whatever its neighbours say."""
     loose = torch.tensor([_ANY_TURNING] * 3 + [_ANY_CARRYING] * 3, dtype=torch.float64)
-    prior = rate_prior(state, views, frames)
+    prior = rate_prior(state, seen)
     return _settled(seen, state, replace(prior, sigma=loose.expand_as(prior.sigma)))
 
 
@@ -125,14 +129,15 @@ def is_moving(views: BoardViews, rig: Rig) -> bool:
 def board_residuals(rig: Rig, views: BoardViews, boards: PlacedBoards) -> Array:
     """Reprojection less detection of every corner, (F, C, K, 2) px; NaN where it was not seen, or the board not placed."""
     residual = np.full(views.corners_px.shape, np.nan)
-    seen, frames = observations(views, boards.found)
+    offsets = time_offsets(rig)
+    seen, frames = observations(views, boards.found, offsets)
     if not len(frames):
         return residual
     middle = views.board.points_m.mean(axis=0)
     rotation = boards.rotation[frames]
     state = BoardState(
         CameraBatch.from_rig(rig),
-        torch.tensor([camera.time_offset_s for camera in rig.cameras], dtype=torch.float64),
+        torch.from_numpy(offsets),
         torch.from_numpy(rotation),
         torch.from_numpy(boards.translation[frames] + rotation @ middle),
         torch.from_numpy(boards.rates[frames]),
@@ -147,14 +152,24 @@ def scatter_residuals(into: Array, seen: Observations, frames: NDArray[np.int64]
     into[frames[seen.frame.numpy()], seen.camera.numpy()] = values
 
 
-def observations(views: BoardViews, chosen: NDArray[np.bool_]) -> tuple[Observations, NDArray[np.int64]]:
-    """List the pictures of the chosen moments (F,); those moments' places, (N,), by which `Observations.frame` counts."""
+def time_offsets(rig: Rig) -> Array:
+    """The cameras' time offsets, (C,) s."""
+    return np.array([camera.time_offset_s for camera in rig.cameras])
+
+
+def observations(
+    views: BoardViews, chosen: NDArray[np.bool_], time_offset_s: Array | None = None
+) -> tuple[Observations, NDArray[np.int64]]:
+    """List the pictures of the chosen moments (F,); those moments' places, (N,), by which `Observations.frame` counts.
+
+    time_offset_s: (C,), about how late the cameras are: a moment is in the middle of when its pictures were taken in truth.
+    """
     frames = np.flatnonzero(chosen)
     corners = views.corners_px[frames]
     seen = np.isfinite(corners).all(axis=-1)
     frame, camera = np.nonzero(seen.any(axis=-1))
     delay = np.zeros(len(frame))
-    times = mean_times(views)
+    times = mean_times(views, time_offset_s)
     if views.times_s is not None and times is not None:
         delay = np.nan_to_num(views.times_s[frames[frame], camera] - times[frames[frame]])
     middle = views.board.points_m.mean(axis=0)
@@ -166,25 +181,22 @@ def observations(views: BoardViews, chosen: NDArray[np.bool_]) -> tuple[Observat
             torch.from_numpy(np.nan_to_num(corners[frame, camera]).astype(np.float64)),
             torch.from_numpy(seen[frame, camera].astype(np.float64)),
             torch.from_numpy(delay),
+            None if times is None else torch.from_numpy(np.asarray(times, dtype=np.float64)[frames]),
         ),
         frames,
     )
 
 
-def rate_prior(
-    state: BoardState, views: BoardViews, frames: NDArray[np.int64], *, sure_of_times: bool = True
-) -> RatePrior:
-    """What the board's places before and after say of its rates at every moment; frames: as from `observations`.
+def rate_prior(state: BoardState, seen: Observations, *, sure_of_times: bool = True) -> RatePrior:
+    """What the board's places before and after say of its rates at every moment.
 
     sure_of_times: False where the cameras' clocks are in doubt, and with them what is made of places and times.
     """
-    times = mean_times(views)
-    F = len(frames)
+    F, time = len(state.middle), seen.moment_s
     mean = torch.zeros(F, 6, dtype=torch.float64)
     sigma = torch.tensor([_TURNING] * 3 + [_CARRYING] * 3, dtype=torch.float64).repeat(F, 1)
-    if times is None or F < 2:
+    if time is None or F < 2:
         return RatePrior(mean, sigma)
-    time = torch.from_numpy(np.asarray(times, dtype=np.float64)[frames])
     before = torch.arange(F).sub(1).clamp(min=0)
     after = torch.arange(F).add(1).clamp(max=F - 1)
     gap = time[after] - time[before]

@@ -1,6 +1,6 @@
 """How well a bundle adjustment on boards knows its cameras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,6 +37,11 @@ class RigUncertainty:
         """
         sigma: NDArray[np.float64] = np.sqrt(np.diagonal(self.pose, axis1=1, axis2=2)[:, 3:].clip(min=0))
         return sigma
+
+    def scaled(self, factor: float) -> "RigUncertainty":
+        """The same after all lengths of the rig were multiplied, as by a known distance; turns and pixels stay."""
+        times = np.array((1, 1, 1, factor, factor, factor))
+        return replace(self, pose=self.pose * times[:, None] * times)
 
 
 def lens_names(state: BoardState, camera: int) -> tuple[str, ...]:

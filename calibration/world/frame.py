@@ -17,18 +17,13 @@ from scipy.spatial.transform import Rotation
 from posekit.calibration.boards.board import Board
 from posekit.calibration.report.free_points import reprojection_errors, triangulate_freely
 from posekit.calibration.world.marked_points import MarkedPoints
+from posekit.calibration.world.rest import longest_rest, rest_around
 from posekit.camera import Rig
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.geometry.alignment import Similarity
 from posekit.keypoints import Keypoints3D
 
 Array = NDArray[np.float64]
-
-#: A board lies still while none of its outer corners goes further than this (m).
-_STILL_M = 0.005
-
-#: A board that nobody named a frame for lay still if it did so for this many moments on end.
-_STILL_MOMENTS = 5
 
 #: Rays to a point that a person marked, that miss each other by more than this (px), are a mistake or a bad rig.
 _MARKED_WELL_PX = 10.0
@@ -44,19 +39,21 @@ _FEWEST_BONES = 10
 class WorldFrame:
     """A rig in its new world, how it came there, and words on what was done.
 
-    world_from_old: the similarity that took the old world's points to the new one's.
+    world_from_old: the similarity that took the old world's points to the new one's. z_up: whether the new world has z up and
+    its floor at 0; else only its scale was changed.
     """
 
     rig: Rig
     world_from_old: Similarity
     words: tuple[str, ...]
+    z_up: bool = True
 
     def followed_by(self, further: "WorldFrame") -> "WorldFrame":
         """One step for two: `further` was made of this one's rig, such as a world after a scale."""
         first, second = self.world_from_old, further.world_from_old
         shift = second.scale * (second.rotation @ first.translation) + second.translation
         both = Similarity(first.scale * second.scale, second.rotation @ first.rotation, shift)
-        return WorldFrame(further.rig, both, self.words + further.words)
+        return WorldFrame(further.rig, both, self.words + further.words, self.z_up or further.z_up)
 
 
 def transform_rig(rig: Rig, new_from_old: Similarity) -> Rig:
@@ -76,35 +73,37 @@ def world_from_board(
     board_translation: Float[np.ndarray, "F 3"],
     labels: Sequence[str],
     frame: str | None = None,
+    times_s: Float[np.ndarray, " F"] | None = None,
 ) -> WorldFrame:
     """Make a board that lies on the floor, face up, the world.
 
     The origin is the outer corner of the print at its top left, x runs along its rows to the right, y up along its columns, z
     out of its face. Its thickness is not known: the print lies at z = 0. board_rotation, board_translation: world_from_board at
     each moment, NaN where it was not placed. labels: what a person calls the moments. frame: the one in which it lies on the
-    floor; where not given, the longest time for which it lies still. The pose is the mean over all moments on end around that
-    one in which no outer corner is further than 5 mm from where it is in that one.
+    floor; where not given, the longest time for which it lies still: 1 s or more, or where times_s, the moments' times, are not
+    known, 5 moments. The pose is the mean over all moments on end around that one in which no outer corner is further than 5 mm
+    from where it is in that one; up to 0.5 s, or three moments, without the board do not end it.
 
-    Raises PosekitError where the board was not seen in that frame, or lies still nowhere.
+    Raises PosekitError where the board was not seen in that frame, or lies still nowhere; then it names the moments in which it
+    does so longest.
     """
     placed = np.isfinite(board_translation).all(axis=-1) & np.isfinite(board_rotation).all(axis=(-1, -2))
     corners = np.einsum("fij,kj->fki", board_rotation, board.outline_m) + board_translation[:, None]
     if frame is None:
-        first, last = _longest_rest(corners, placed, rig.source)
+        rest = longest_rest(corners, placed, times_s, labels, rig.source)
     else:
         place = _named_moment(frame, labels, placed, rig.source)
-        first, last = _rest_around(corners, placed, place)
-    rest = slice(first, last + 1)
-    rotation = Rotation.from_matrix(board_rotation[rest][placed[rest]]).mean().as_matrix()
+        rest = rest_around(corners, placed, place, times_s)
+    rotation = Rotation.from_matrix(board_rotation[rest]).mean().as_matrix()
     middle = board.outline_m.mean(axis=0)
-    centre = np.nanmean(corners[rest].mean(axis=1), axis=0)
+    centre = corners[rest].mean(axis=(0, 1))
     corner = centre + rotation @ (board.outline_m[0] - middle)
     # The board's y runs down and its z into it: half a turn about x has z out of its face.
     turned = np.diag((1.0, -1.0, -1.0)) @ rotation.T
     moments = (
-        f"in frame {labels[first]}"
-        if first == last
-        else f"in frames {labels[first]} to {labels[last]}, where it lies still"
+        f"in frame {labels[rest[0]]}"
+        if len(rest) == 1
+        else f"in frames {labels[rest[0]]} to {labels[rest[-1]]}, where it lies still"
     )
     words = (
         f"The world is the board as it lies {moments}: origin at its outer corner (top left), x along its rows, z out "
@@ -236,7 +235,7 @@ def _scaled(rig: Rig, found: float, metres: float, what: str, source: str) -> Wo
     scale = metres / found
     similarity = Similarity(np.array(scale), np.eye(3), np.zeros(3))
     words = f"The scale is that of {metres:g} m {what}: lengths were multiplied by {scale:.4g}."
-    return WorldFrame(transform_rig(rig, similarity), similarity, (words,))
+    return WorldFrame(transform_rig(rig, similarity), similarity, (words,), z_up=False)
 
 
 def _moved(rig: Rig, similarity: Similarity, *words: str) -> WorldFrame:
@@ -260,27 +259,3 @@ def _named_moment(frame: str, labels: Sequence[str], placed: NDArray[np.bool_], 
         near = f"frames {there[0]} to {there[-1]}, {len(there)} of them" if there else "none"
         raise PosekitError(f"{source}: the board was not placed in frame {frame}; it was in {near}: name one of these")
     return list(labels).index(frame)
-
-
-def _rest_around(corners: Array, placed: NDArray[np.bool_], place: int) -> tuple[int, int]:
-    """First and last moment of the time around a place for which the board lies where it lies there."""
-    with np.errstate(invalid="ignore"):
-        near = placed & (np.linalg.norm(corners - corners[place], axis=-1).max(axis=-1) <= _STILL_M)
-    left, right = np.flatnonzero(~near[:place]), np.flatnonzero(~near[place:])
-    return int(left[-1]) + 1 if len(left) else 0, place + int(right[0]) - 1 if len(right) else len(near) - 1
-
-
-def _longest_rest(corners: Array, placed: NDArray[np.bool_], source: str) -> tuple[int, int]:
-    first = last = start = 0
-    for place in range(len(corners)):
-        moved = np.linalg.norm(corners[place] - corners[start], axis=-1).max()
-        if not (placed[place] and placed[start] and moved <= _STILL_M):
-            start = place
-        elif place - start > last - first:
-            first, last = start, place
-    if last - first + 1 < _STILL_MOMENTS:
-        raise PosekitError(
-            f"{source}: the board lies still for {_STILL_MOMENTS} moments on end nowhere; name the frame in which it "
-            "lies on the floor"
-        )
-    return _rest_around(corners, placed, (first + last) // 2)

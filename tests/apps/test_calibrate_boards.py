@@ -225,7 +225,9 @@ def marked(film, metres=None):
     lines = []
     for name, place in places.items():
         lines.append(f"[points.{name}]")
-        lines += [f"{camera.name} = {camera.project(np.array(place, dtype=float)).tolist()}" for camera in film.rig.cameras]
+        lines += [
+            f"{camera.name} = {camera.project(np.array(place, dtype=float)).tolist()}" for camera in film.rig.cameras
+        ]
     if metres is not None:
         lines += ["[distance]", 'between = ["origin", "x"]', f"metres = {metres}"]
     return "\n".join(lines) + "\n"
@@ -250,7 +252,9 @@ def test_the_lenses_alone(film, videos, tmp_path, capsys):
     for true, found in zip(film.rig.cameras, read_rig(out).cameras, strict=True):
         assert found.centre_world.tolist() == [0, 0, 0]
         sigma = figures["cameras"][true.name]["sigma"]["fx"]
-        assert abs(found.matrix[0, 0] - true.matrix[0, 0]) < 5 * sigma + 0.002 * true.matrix[0, 0]  # the renderer's corners
+        assert (
+            abs(found.matrix[0, 0] - true.matrix[0, 0]) < 5 * sigma + 0.002 * true.matrix[0, 0]
+        )  # the renderer's corners
         assert figures["cameras"][true.name]["views"] > 5
     assert "stands at the origin" in capsys.readouterr().out
     assert all(name in report.read_text(encoding="utf-8") for name in film.rig.names)

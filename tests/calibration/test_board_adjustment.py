@@ -135,12 +135,16 @@ def test_a_board_that_turns_meanwhile():
     C, K = system.camera_gradient.shape
     fixed = 1 - problem.free[:, problem.free_columns].ravel()
     expected.diagonal()[: C * K] += fixed
-    # Cameras and clocks are exact; a board's small turn is taken at the moment, not when the picture was taken: the angle that
-    # it turns through meanwhile is missing, 0.06 s of some 2 rad/s.
-    found = torch.block_diag(*system.of_cameras)
-    assert_blocks(found, expected[: C * K, : C * K], 1e-9)  # rounding
+    # Cameras and clocks are exact.
+    assert_blocks(torch.block_diag(*system.of_cameras), expected[: C * K, : C * K], 1e-9)  # rounding
     np.testing.assert_allclose(system.camera_gradient.ravel(), gradient[: C * K], rtol=1e-8, atol=1e-6)  # rounding
-    assert_blocks(whole_of(system), expected, 0.12)
+    # A board's small turn is taken at the moment, not when the picture was taken: the angle that it turns through meanwhile is
+    # missing, 0.06 s of some 2 rad/s, on both sides of a block. Its middle is exact.
+    for f, found in enumerate(system.of_objects):
+        start = C * K + 12 * f
+        block = expected[start : start + 12, start : start + 12]
+        assert float((found[:3, :3] - block[:3, :3]).norm()) < 0.25 * float(block[:3, :3].norm())
+        torch.testing.assert_close(found[3:6, 3:6], block[3:6, 3:6], rtol=1e-9, atol=1e-6)  # rounding
 
 
 def test_the_cost_and_its_parts():

@@ -160,18 +160,18 @@ def test_four_views_do_with_a_warning_and_three_do_not() -> None:
         calibrate_lens(still_views(plain_camera(), turns[:3], places[:3]), 0)
 
 
-def test_a_lens_whose_edges_were_never_seen_does_not_fold_in_the_picture() -> None:
-    rng = np.random.default_rng(8)
-    # A barrel, and the board in the inner half of the picture only.
+@pytest.mark.parametrize(
+    "seed", [0, 2]
+)  # without what is known of a lens's growth these fold in 5 and 13 % of the picture
+def test_a_lens_whose_edges_were_never_seen_does_not_fold_in_the_picture(seed: int) -> None:
+    rng = np.random.default_rng(seed)
     barrel = replace(plain_camera(), distortion=np.array((-0.34, 0.12, 0, 0, 0, 0, 0, 0.0)))
-    places = np.column_stack((rng.uniform(-0.1, 0.1, (20, 2)), rng.uniform(1.2, 1.5, 20)))
+    places = np.column_stack((rng.uniform(-0.3, 0.3, (12, 2)), rng.uniform(1.3, 1.6, 12)))
+    found = calibrate_lens(still_views(barrel, rng.normal(0, 0.4, (12, 3)), places, noise_px=0.3), 0)
     across, down = np.meshgrid(np.linspace(0, 1279, 17), np.linspace(0, 959, 17))
-    pixels = np.column_stack((across.ravel(), down.ravel()))
-    for seed in range(4):
-        turns = np.random.default_rng(seed).normal(0, 0.4, (20, 3))
-        found = calibrate_lens(still_views(barrel, turns, places, noise_px=0.3), 0)
-        assert np.isfinite(found.camera.undistort(pixels)).all()
-        assert abs(found.camera.matrix[0, 0] - 900) < 4 * found.sigma["fx"]
+    assert np.isfinite(found.camera.undistort(np.column_stack((across.ravel(), down.ravel())))).all()
+    # Four standard deviations.
+    assert abs(found.camera.matrix[0, 0] - 900) < 4 * found.sigma["fx"]
 
 
 def test_of_a_weak_lens_the_camera_is_named_once() -> None:

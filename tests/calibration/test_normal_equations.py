@@ -1,5 +1,7 @@
 """The Schur complement against the whole system, and turns against SciPy."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -116,5 +118,5 @@ def test_a_bent_valley_is_gone_down_without_a_step_up():
     start = (torch.tensor(-1.2, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))
     (x, y), costs = minimise(Rosenbrock(), start, 100)
     assert (float(x), float(y)) == pytest.approx((1.0, 1.0), abs=1e-6)  # the cost there is 0, to 1e-12
-    assert all(later < earlier for earlier, later in zip(costs[:-2], costs[1:-1], strict=True))
+    assert all(later < earlier for earlier, later in pairwise(costs[:-1]))
     assert costs[0] == pytest.approx(24.2)

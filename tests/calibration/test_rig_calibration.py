@@ -88,7 +88,9 @@ def test_bad_lenses_to_start_from():
     plain = [replace(camera, distortion=np.zeros(5)) for camera in start.cameras]
     settings = RigSettings(free_lens="pinhole5")
     from_bad, from_truth = (calibrate_rig(film.views, lenses, settings) for lenses in (plain, rig.cameras))
-    assert from_bad.noise_px == pytest.approx(from_truth.noise_px, rel=0.01)  # the same minimum, but for a corner or two
+    assert from_bad.noise_px == pytest.approx(
+        from_truth.noise_px, rel=0.01
+    )  # the same minimum, but for a corner or two
     sigma = np.sqrt(np.diagonal(from_truth.uncertainty.pose, axis1=1, axis2=2))[1:]
     off = pose_errors(from_bad.rig, from_truth.rig)[1:]
     assert np.abs(off / sigma).max() < 0.5  # as above
@@ -176,7 +178,8 @@ def test_whole_frames_out_of_step():
     guess = (0.0, 3 / fps, -2 / fps)
     lenses = [replace(camera, time_offset_s=s) for camera, s in zip(rig.cameras, guess, strict=True)]
     found = calibrate_rig(film.views.in_step(guess), lenses, RigSettings(time_sigma_s=(0.1, 0.1, 0.1)))
-    np.testing.assert_allclose([camera.time_offset_s for camera in found.rig.cameras], late, atol=0.05 / fps)
+    # A tenth of a frame: rates over three frames at 10 frames/s are those of chords, some percent low.
+    np.testing.assert_allclose([camera.time_offset_s for camera in found.rig.cameras], late, atol=0.12 / fps)
     assert_within_sigmas(found, rig, 4)  # of 12 values; the board's path between frames is no straight line
 
 

@@ -117,7 +117,7 @@ def test_no_two_cameras_is_an_error():
     seen = film.views.seen.any(axis=-1)
     alone = without_board(film.views, np.stack((~seen[:, 0], seen[:, 0]), axis=1))
     with pytest.raises(
-        UnlinkedCamerasError, match="no two cameras can be linked: cam_1 saw the board in .* pictures, but"
+        UnlinkedCamerasError, match=r"no two cameras can be linked: cam_1 saw the board in .* pictures, but"
     ) as told:
         calibrate_rig(alone, film.rig.cameras)
     assert "cam_2" in str(told.value)

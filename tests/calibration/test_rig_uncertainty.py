@@ -9,7 +9,6 @@ from scipy.stats import chi2
 
 from posekit.calibration.boards.board import parse_board
 from posekit.calibration.rigs.calibration import RigSettings, calibrate_rig
-from posekit.calibration.rigs.uncertainty import RigUncertainty
 from posekit.camera import Rig
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras
 
@@ -45,14 +44,16 @@ def mahalanobis(calibration, truth: Rig) -> list[float]:
 
 def test_errors_are_as_large_as_they_are_said_to_be():
     distances = []
-    for seed in range(16):
+    for seed in range(20):
         rig = ring(seed)
         calibration = calibrate_rig(film_of(rig, 14, seed=100 + seed).views, rig.cameras)
         assert calibration.unlinked == {}
         distances += mahalanobis(calibration, rig)
-    within = np.mean(np.array(distances) < chi2.ppf(0.95, 6))
-    assert 0.85 <= within <= 0.99  # 95 % are meant; of 32, one standard deviation is 4 %
-    assert 4 < np.mean(distances) < 8  # 6 are meant, +- 0.6 of 32
+    for share, low, high in ((0.95, 0.85, 0.99), (0.5, 0.3, 0.7)):  # of 40, one standard deviation is 3.5 % and 8 %
+        within = np.mean(np.array(distances) < chi2.ppf(share, 6))
+        assert low <= within <= high
+    # 6 are meant, +- 0.55; clustering only ever makes covariances larger, so they are rather too large.
+    assert 4 < np.mean(distances) < 7.5
 
 
 @pytest.mark.parametrize("free", [None, "pinhole5"])
@@ -81,7 +82,9 @@ def test_free_lenses_leave_poses_less_sure():
 def test_twice_the_noise_is_twice_the_sigma():
     rig = ring()
     quiet, loud = (calibrate_rig(film_of(rig, 40, noise_px=noise).views, rig.cameras) for noise in (0.2, 0.4))
-    ratio = np.sqrt(quiet.uncertainty.clustering / loud.uncertainty.clustering)  # apart from what corners have in common
+    ratio = np.sqrt(
+        quiet.uncertainty.clustering / loud.uncertainty.clustering
+    )  # apart from what corners have in common
     assert np.median(sigmas(loud) / sigmas(quiet)) * ratio == pytest.approx(2, rel=0.1)  # noise of some 1,000 corners
 
 
@@ -91,7 +94,9 @@ def test_four_times_the_pictures_are_half_the_sigma():
     few = calibrate_rig(film_of(rig, 40, fps=1.0).views, rig.cameras)
     many = calibrate_rig(film_of(rig, 160, fps=4.0).views, rig.cameras)
     ratio = np.sqrt(few.uncertainty.clustering / many.uncertainty.clustering)
-    assert np.median(sigmas(many) / sigmas(few)) / (1 / ratio) == pytest.approx(0.5, rel=0.2)  # not quite the same places
+    assert np.median(sigmas(many) / sigmas(few)) / (1 / ratio) == pytest.approx(
+        0.5, rel=0.2
+    )  # not quite the same places
 
 
 def test_pictures_that_err_as_a_whole():
@@ -105,5 +110,3 @@ def test_pictures_that_err_as_a_whole():
     assert together.uncertainty.clustering > 2
     # And that makes the errors as large as they are.
     assert max(mahalanobis(together, rig)) < chi2.ppf(0.999, 6)
-
-
