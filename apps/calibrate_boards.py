@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,17 @@ if TYPE_CHECKING:
     from posekit.calibration.report.figures import CalibrationFigures
     from posekit.calibration.rigs.calibration import RigCalibration
     from posekit.calibration.rigs.time_offsets import TimeOffsets
-    from posekit.calibration.world.frame import WorldFrame
+    from posekit.calibration.rigs.uncertainty import RigUncertainty
     from posekit.calibration.world.marked_points import MarkedPoints
     from posekit.camera import Camera, Rig
 
 #: Offsets are believed where they lower the corners' noise by this share or more.
 _BETTER = 0.15
 
-#: The correlation of motions knows an offset this well (frames) at best, whatever it says: hands do not move as sines.
-_LEAST_SIGMA_FRAMES = 0.02
+#: The bundle adjustment takes a board to move evenly from a moment to the next. That puts clocks off by this much (s) where
+#: moments are one second apart, and by the square of it elsewhere: hands that carried a board at 10 frames/s gave 10 ms, at
+#: 30 frames/s 1 to 2. The board's motion by itself knows offsets better than it says by up to this factor.
+_UNEVEN_S, _MODEST = 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def calibrate(config: "CalibrateConfig") -> None:
             capture,
             board,
             max_moments=config.max_moments,
+            motion=config.time_offsets != "off",
             progress=lambda done, total: progress("pictures", done, total),
         )
     console = Console(markup=False, highlight=False, soft_wrap=True)
@@ -99,20 +101,24 @@ def _rig(
 
     settings = RigSettings(free_lens=config.lens if calibrated else None)
     calibration = calibrate_rig(views, lenses, settings)
-    offsets = None if config.time_offsets == "off" else _time_offsets(views, lenses)
-    said: tuple[str, ...] = ()
-    if offsets is not None and (config.time_offsets == "on" or offsets.out_of_step.any()):
+    if config.time_offsets == "off" or views.fps is None:
+        return _Result(calibration, _figures(calibration, lenses, settings), None, ())
+    offsets, untold = _time_offsets(views, lenses, calibration.rig.names)
+    on = config.time_offsets == "on" and len(untold) < len(calibration.rig)
+    said = _words_on_offsets(views, offsets, untold, on=on)
+    if on or (offsets.out_of_step.any() and not untold):
         stepped_views, stepped_lenses, stepped = _in_step(views, lenses, offsets, settings)
         other = calibrate_rig(stepped_views, _with_poses(stepped_lenses, calibration.rig), stepped, start=True)
         better = other.noise_px < (1 - _BETTER) * calibration.noise_px and not set(other.unlinked) - set(
             calibration.unlinked
         )
-        clocks = "their timestamps" if views.times_s is not None else "in step"
-        for name, frames in zip(offsets.cameras, offsets.frames, strict=True):
-            if offsets.out_of_step[offsets.cameras.index(name)]:
-                said += (f"{name} is {frames:+.2f} frames off {clocks}, as the board's motion shows",)
-        if config.time_offsets == "on" or (better and views.times_s is None):
-            views, lenses, settings, calibration = stepped_views, stepped_lenses, stepped, other
+        if on or (better and views.times_s is None):
+            views, lenses, settings, calibration = (
+                stepped_views,
+                stepped_lenses,
+                stepped,
+                _with_clock_sigma(other, offsets),
+            )
             said += ("the rig was made with the cameras brought into step; calibration.toml says by how much",)
         elif better:
             gain = f"{other.noise_px:.2f} px instead of {calibration.noise_px:.2f}"
@@ -156,34 +162,71 @@ def _with_poses(lenses: "list[Camera]", rig: "Rig") -> "list[Camera]":
     ]
 
 
-def _time_offsets(views: "BoardViews", lenses: "list[Camera]") -> "TimeOffsets | None":
+def _time_offsets(
+    views: "BoardViews", lenses: "list[Camera]", linked: tuple[str, ...]
+) -> "tuple[TimeOffsets, list[str]]":
+    """The offsets that the board's motion shows, and the linked cameras whose offset it does not show."""
     import numpy as np
 
     from posekit.calibration.rigs.time_offsets import offsets_from_boards
 
-    if views.fps is None:
-        return None
     offsets = offsets_from_boards(views, lenses)
-    known = np.flatnonzero(np.isfinite(offsets.frames))
-    # The first camera that has an offset is the world's clock.
-    return offsets.relative_to(views.cameras[known[0]]) if len(known) > 1 else None
+    known = dict(zip(offsets.cameras, np.isfinite(offsets.frames).tolist(), strict=True))
+    untold = [name for name in linked if not known[name]]
+    # The world's clock is the first camera's, if its offset is told.
+    return offsets.relative_to(linked[0]) if known[linked[0]] else offsets, untold
+
+
+def _words_on_offsets(views: "BoardViews", offsets: "TimeOffsets", untold: list[str], *, on: bool) -> tuple[str, ...]:
+    import numpy as np
+
+    clocks = "off its timestamps" if views.times_s is not None else "out of step"
+    late = np.flatnonzero(offsets.out_of_step)
+    said = tuple(
+        f"{offsets.cameras[c]} is {offsets.frames[c]:+.2f} frames {clocks}, as the board's motion shows" for c in late
+    )
+    if not untold:
+        return said
+    done = ""
+    if on:
+        done = "; taken as filmed"
+    elif len(late):
+        done = "; nothing was brought into step, which --time-offsets on does for the rest"
+    names = ", ".join(untold) if np.isfinite(offsets.frames).any() else "the cameras"
+    return (
+        *said,
+        f"no time offset can be told of {names}: the board was not seen to move by two cameras at once{done}",
+    )
 
 
 def _in_step(
     views: "BoardViews", lenses: "list[Camera]", offsets: "TimeOffsets", settings: Any
 ) -> "tuple[BoardViews, list[Camera], Any]":
-    """Views, lenses and settings with the offsets to start from."""
+    """Views and lenses with the offsets, and settings that look for those which the pictures' geometry tells better."""
     import numpy as np
 
+    from posekit.calibration.rigs.placed_boards import mean_times
+
+    times = mean_times(views)
+    assert times is not None
+    uneven = _UNEVEN_S * float(np.median(np.diff(np.sort(times)))) ** 2
     seconds = np.nan_to_num(offsets.seconds)
-    sigma = np.where(
-        np.isfinite(offsets.frames), np.maximum(np.nan_to_num(offsets.sigma_frames), _LEAST_SIGMA_FRAMES), 0
-    )
+    sigma = np.nan_to_num(offsets.sigma_frames) / offsets.fps
+    free = np.where(sigma > _MODEST * uneven, sigma, 0)
     return (
         views.in_step(seconds.tolist()),
         [replace(lens, time_offset_s=float(s)) for lens, s in zip(lenses, seconds, strict=True)],
-        replace(settings, time_sigma_s=tuple(float(s) for s in sigma / offsets.fps)),
+        replace(settings, time_sigma_s=tuple(free.tolist())),
     )
+
+
+def _with_clock_sigma(calibration: "RigCalibration", offsets: "TimeOffsets") -> "RigCalibration":
+    """The same, with clocks known no better than from the board's motion by itself: it moves but nearly evenly."""
+    import numpy as np
+
+    places = [offsets.cameras.index(name) for name in calibration.rig.names]
+    sigma = np.fmax(calibration.uncertainty.time_offset_sigma_s, offsets.sigma_frames[places] / offsets.fps)
+    return replace(calibration, uncertainty=replace(calibration.uncertainty, time_offset_sigma_s=sigma))
 
 
 def _finish_rig(
@@ -199,14 +242,20 @@ def _finish_rig(
     """Bring the rig into its world, and write and say everything."""
     from posekit.apps.calibrate_lenses import lens_figures
     from posekit.apps.calibrate_outputs import settings_of, write_outputs
-    from posekit.apps.calibrate_world import identified_people, place_in_world
+    from posekit.apps.calibrate_world import identified_people, place_in_world, whole_way
     from posekit.calibration.report.advice import advice, verdict
+    from posekit.calibration.report.figures import uncertainty_figures
     from posekit.calibration.report.page import calibration_sections, record_section, words_section, write_report
 
     calibration, figures = result.calibration, result.figures
     people = None if config.keypoints is None else identified_people(config, calibration.rig)[0]
     rig, worlds = place_in_world(config, calibration.rig, calibration, points, people)
-    content = figures.as_json() | {
+    whole = whole_way(worlds)
+    uncertainty = calibration.uncertainty.scaled(float(whole.world_from_old.scale) if whole else 1.0)
+    content = figures.as_json()
+    for name, known in uncertainty_figures(calibration.rig, uncertainty).items():
+        content["cameras"][name] |= known
+    content |= {
         "seconds": time.perf_counter() - start,
         "board": str(found.views.board),
         "notes": list(found.notes),
@@ -216,28 +265,20 @@ def _finish_rig(
         "lenses": lens_figures(calibrated)["cameras"] if calibrated else {},
     }
     lens_words = [words for lens in calibrated.values() for words in lens.warnings]
-    summary = (verdict(figures, calibration), *result.said)
+    summary = (verdict(figures, calibration, whole), *result.said)
     write_outputs(config, rig, content)
     if config.report is not None:
         sections = [
-            words_section("How the pictures were read", found.notes),
+            *([words_section("How the pictures were read", found.notes)] if found.notes else []),
             *([words_section("Lenses by themselves", lens_words)] if lens_words else []),
             *([words_section("The world", content["world"])] if worlds else []),
-            *calibration_sections(calibration, figures, _whole_way(worlds)),
+            *calibration_sections(calibration, figures, whole),
             record_section("How this was made", settings_of(config)),
         ]
         write_report(config.report, f"Calibration of {config.folder}", summary, sections)
-    _print_rig(console, figures, calibration)
-    for line in (*summary, *content["world"], *advice(figures, calibration)):
+    _print_rig(console, figures, calibration.rig, uncertainty)
+    for line in (*summary, *content["world"], *advice(figures, calibration, whole)):
         console.print(line)
-
-
-def _whole_way(worlds: "Sequence[WorldFrame]") -> "WorldFrame | None":
-    """Where the old world's points went in all."""
-    whole: WorldFrame | None = None
-    for world in worlds:
-        whole = world if whole is None else whole.followed_by(world)
-    return whole
 
 
 def _offset_figures(result: _Result, fps: float | None) -> dict[str, Any]:
@@ -258,14 +299,14 @@ def _offset_figures(result: _Result, fps: float | None) -> dict[str, Any]:
     return figures
 
 
-def _print_rig(console: Any, figures: "CalibrationFigures", calibration: "RigCalibration") -> None:
+def _print_rig(console: Any, figures: "CalibrationFigures", rig: "Rig", uncertainty: "RigUncertainty") -> None:
     import numpy as np
 
     from posekit.apps.tables import figures_table, number
 
     columns = ("camera", "views", "mean", "median", "held out", "by others", "+- mm", "fx")
     table = figures_table("px, over all corners found", columns)
-    place = calibration.uncertainty.position_sigma_m
+    place = uncertainty.position_sigma_m
     for c, camera in enumerate(figures.cameras):
         content = figures.as_json()["cameras"][camera.name]
         table.add_row(
@@ -276,6 +317,6 @@ def _print_rig(console: Any, figures: "CalibrationFigures", calibration: "RigCal
             number(content["heldout_reprojection_px"], 2),
             number(content["predicted_reprojection_px"], 2),
             "-" if c == 0 else f"{1000 * float(np.linalg.norm(place[c])):.1f}",
-            f"{calibration.rig.cameras[c].matrix[0, 0]:.1f}",
+            f"{rig.cameras[c].matrix[0, 0]:.1f}",
         )
     console.print(table)

@@ -34,7 +34,8 @@ def find_lenses(
         rig = match_camera_names(given, views.cameras)
         for name, size in zip(views.cameras, views.sizes, strict=True):
             rig.check_video_size(name, size, f"{views.source}: {name}")
-        return [rig[name] for name in views.cameras], {}, {}
+        # Clocks are a matter of one recording, lenses are not.
+        return [replace(rig[name], time_offset_s=0.0) for name in views.cameras], {}, {}
     lenses: dict[str, LensCalibration] = {}
     without: dict[str, str] = {}
     for c, name in enumerate(views.cameras):

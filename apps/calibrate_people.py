@@ -15,7 +15,7 @@ def refine(config: "CalibrateConfig") -> None:
 
     from rich.console import Console
 
-    from posekit.apps.calibrate_world import identified_people, place_in_world, read_world_inputs
+    from posekit.apps.calibrate_world import identified_people, place_in_world, read_world_inputs, whole_way
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig, write_aniposelib
     from posekit.calibration.people.refinement import refine_rig
@@ -44,7 +44,7 @@ def refine(config: "CalibrateConfig") -> None:
     if config.json:
         write_json(config.json, figures)
     if config.report:
-        sections = [*refinement_sections(refinement, rig)]
+        sections = [*refinement_sections(refinement, rig, whole_way(worlds))]
         if words:
             sections.append(words_section("The world and the clocks", words))
         write_report(
@@ -118,10 +118,14 @@ def _print(console: Any, figures: dict[str, Any]) -> None:
 
 
 def _with_time_offsets(config: "CalibrateConfig", rig: "Rig") -> "tuple[Rig, list[str]]":
-    """The rig with the time offsets that the people's motion shows, and words on them."""
+    """The rig with the time offsets that the people's motion shows, and words on them.
+
+    They are what is left beside the keypoints' times and the offsets that the rig has already: those are added to, and a camera
+    that is not clearly off keeps its own.
+    """
     import numpy as np
 
-    from posekit.apps.in_step import has_timestamps
+    from posekit.apps.in_step import has_timestamps, in_step
     from posekit.apps.triangulate import open_detections
     from posekit.calibration.people.time_offsets import offsets_from_people
     from posekit.camera import match_camera_names
@@ -132,21 +136,25 @@ def _with_time_offsets(config: "CalibrateConfig", rig: "Rig") -> "tuple[Rig, lis
         return rig, []
     source = open_detections(config.keypoints, rig, config.skeleton, config.fps)
     rig = match_camera_names(rig, source.cameras)
+    own_s = np.array([rig[name].time_offset_s for name in source.cameras])
     try:
-        offsets = offsets_from_people(source, rig.select(source.cameras), fps=config.fps)
+        stepped = in_step(config.keypoints, source, rig, say=False)  # whoever tells people apart says it
+        offsets = offsets_from_people(stepped, rig.select(source.cameras), fps=config.fps)
     except PosekitError:
         if config.time_offsets == "on":
             raise
         return rig, []  # keypoints without a rate have no time that could be off
-    off = offsets.out_of_step
+    stamped = has_timestamps(config.keypoints)
+    clocks = "off its timestamps" if stamped else "off what the rig says" if own_s.any() else "late"
     words = [
-        f"{name} is {frames:+.2f} frames late, as the people's motion shows"
-        for name, frames, clear in zip(offsets.cameras, offsets.frames, off, strict=True)
+        f"{name} is {frames:+.2f} frames {clocks}, as the people's motion shows"
+        for name, frames, clear in zip(offsets.cameras, offsets.frames, offsets.out_of_step, strict=True)
         if clear
     ]
-    if has_timestamps(config.keypoints):
-        return rig, [f"{line}, although timestamps.csv says otherwise; they are taken as they are" for line in words]
-    if config.time_offsets == "auto" and not off.any():
-        return rig, []
-    frames = np.where(off | (config.time_offsets == "on"), offsets.frames, 0)
-    return replace(offsets, frames=frames).applied_to(rig), [f"{line}: brought into step" for line in words]
+    if config.time_offsets == "auto":
+        if stamped or not words:
+            return rig, [f"{line}: taken as it is; --time-offsets on brings it into step" for line in words]
+        offsets = replace(offsets, frames=np.where(offsets.out_of_step, offsets.frames, 0))
+    # Its own and what is left.
+    whole = replace(offsets, frames=own_s * offsets.fps + offsets.frames)
+    return whole.applied_to(rig), [f"{line}: brought into step" for line in words]

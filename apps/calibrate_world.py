@@ -1,7 +1,7 @@
 """The world of a calibrated rig, and its scale."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,7 @@ def _wanted_steps(
     people: "Keypoints2D | None",
 ) -> "Iterator[Callable[[Rig, float], WorldFrame]]":
     """The steps in their order; each takes the rig, and by what it was scaled before."""
+    from posekit.calibration.rigs.placed_boards import mean_times
     from posekit.calibration.world.frame import scale_by_bone, scale_by_points, world_from_board, world_from_points
     from posekit.calibration.world.from_people import world_from_people
 
@@ -75,7 +76,13 @@ def _wanted_steps(
         boards, views = calibration.boards, calibration.views
         labels = views.labels or tuple(str(frame) for frame in views.frames)
         yield lambda rig, scale: world_from_board(
-            rig, views.board, boards.rotation, scale * boards.translation, labels, config.world_frame
+            rig,
+            views.board,
+            boards.rotation,
+            scale * boards.translation,
+            labels,
+            config.world_frame,
+            times_s=mean_times(views),
         )
     elif config.world == "points" and points is not None:
         yield lambda rig, _: world_from_points(rig, points)
@@ -103,3 +110,11 @@ def _placed(people: "Keypoints2D", rig: "Rig") -> "Keypoints3D":
 
     rig = match_camera_names(rig, people.cameras).select(people.cameras)
     return triangulate_people(people, rig, ReconstructionSettings()).people
+
+
+def whole_way(worlds: "Sequence[WorldFrame]") -> "WorldFrame | None":
+    """Where the old world's points went in all."""
+    whole: WorldFrame | None = None
+    for world in worlds:
+        whole = world if whole is None else whole.followed_by(world)
+    return whole

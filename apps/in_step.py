@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from posekit.synchrony import Synchrony
 
 
-def in_step(path: Path, keypoints: "KeypointSource", rig: "Rig") -> "KeypointSource":
-    """Bring 2D keypoints of cameras that are not in step to the capture's moments, and say so.
+def in_step(path: Path, keypoints: "KeypointSource", rig: "Rig", *, say: bool = True) -> "KeypointSource":
+    """Bring 2D keypoints of cameras that are not in step to the capture's moments, and say so unless they were read before.
 
     By the timestamps.csv beside `path` and the rig's time offsets; where there is neither, they are returned as they are.
     """
@@ -24,7 +24,8 @@ def in_step(path: Path, keypoints: "KeypointSource", rig: "Rig") -> "KeypointSou
     synchrony = synchrony_of(rig, keypoints.cameras, keypoints.fps, times)
     if synchrony is None:
         return keypoints
-    tell(synchrony, "brought into step")
+    if say:
+        tell(synchrony, "brought into step")
     return KeypointsInStep(keypoints, synchrony, by_moment=counts_moments(keypoints.source))
 
 

@@ -33,6 +33,11 @@ _SAMPLES, _FIRST_SAMPLES, _AGREEING = 12, 6, 4
 #: Views that a camera, and common views that two cameras, should have.
 _ENOUGH_VIEWS, _ENOUGH_COMMON = 40, 15
 
+#: Pictures this far apart (s) still show how a board moved between them; where moments are farther apart, this share of them is
+#: looked at in runs of so many seconds instead, with pictures so far apart, by which clocks can be compared; no fewer runs
+#: than these, for one alone shows little.
+_CLOSE_S, _RUNS_SHARE, _RUN_S, _RUN_STEP_S, _FEWEST_RUNS = 0.2, 0.5, 4.0, 0.1, 3
+
 #: Stills that one thread takes at a time.
 _STILLS_AT_ONCE = 8
 
@@ -58,21 +63,27 @@ def film_views(
     *,
     max_moments: int = MAX_MOMENTS,
     reading: Reading | None = None,
+    motion: bool = True,
     progress: Progress | None = None,
 ) -> FoundBoards:
     """Find a board's corners in the pictures of a capture, the same moments of all cameras.
 
     Of long videos `max_moments` are looked at, evenly spread; then up to half as many more next to those where cameras or pairs
-    of cameras that have few views saw the board. Which reading works is found on a dozen pictures per camera, unless it is
-    given. One picture per camera is in memory at a time besides; cameras are read in parallel.
+    of cameras that have few views saw the board. motion: where that leaves too much time between two to see how the board
+    moves, half of the moments are spread evenly, and half are in runs of a few seconds where several cameras saw the board.
+    Which reading works is found on a dozen pictures per camera, unless it is given. One picture per camera is in memory at a
+    time besides; cameras are read in parallel.
 
     Raises PosekitError, with what was seen instead, where no camera sees the board, and what `BoardCapture.read` raises.
     """
     search = _Search(capture, board, progress)
-    moments = _first_moments(capture, max_moments)
+    in_runs = _moments_in_runs(capture, max_moments) if motion else 0
+    moments = _first_moments(capture, max_moments - in_runs)
     diagnoses = [] if reading is not None else search.diagnoses(moments)
     readings = [reading] * search.cameras if reading is not None else _common_readings(diagnoses)
     search.look(moments, readings)
+    if in_runs and len(runs := search.runs(in_runs)):
+        search.look(runs, readings)
     budget = int(_MORE_MOMENTS * max_moments) if capture.simultaneous else 0
     while budget > 0 and len(more := search.promising(budget)):
         search.look(more, readings)
@@ -104,6 +115,24 @@ def _first_moments(capture: BoardCapture, most: int) -> NDArray[np.int64]:
         return _evenly(len(capture.pictures), most)
     own = [np.flatnonzero(capture.pictures[:, c] >= 0) for c in range(len(capture.cameras))]
     return np.concatenate([moments[_evenly(len(moments), most)] for moments in own])
+
+
+def _moments_in_runs(capture: BoardCapture, most: int) -> int:
+    """How many of the moments are to be looked at in runs of pictures that are close in time."""
+    if capture.fps is None or not capture.simultaneous or len(capture.cameras) < 2:
+        return 0
+    apart_s = len(capture.pictures) / most / capture.fps
+    count = int(_RUNS_SHARE * most)
+    enough = count >= _FEWEST_RUNS * len(_run(capture.fps))
+    # Of a video of five frames a second and fewer, neighbours are no closer.
+    return count if enough and apart_s > _CLOSE_S and 1 / capture.fps <= _CLOSE_S else 0
+
+
+def _run(fps: float) -> NDArray[np.int64]:
+    """The moments of one run, beside its middle."""
+    step = max(1, round(_RUN_STEP_S * fps))
+    half = round(_RUN_S * fps / step) // 2
+    return step * np.arange(-half, half + 1)
 
 
 def _common_readings(diagnoses: Sequence[Diagnosis]) -> list[Reading]:
@@ -265,6 +294,28 @@ class _Search:
     def seen(self) -> NDArray[np.bool_]:
         """Which cameras saw the board at the moments looked at, (M, C)."""
         return np.asarray(np.isfinite(self.corners[..., 0]).any(axis=-1))
+
+    def runs(self, budget: int) -> NDArray[np.int64]:
+        """Runs of moments where pairs of cameras saw the board, each time those that have shared least; none twice."""
+        assert self.capture.fps is not None
+        run, last = _run(self.capture.fps), len(self.capture.pictures) - 1
+        first, second = np.triu_indices(self.cameras, 1)
+        together = (self.seen[:, first] & self.seen[:, second]).astype(np.float64)  # (M, pairs)
+        # A run is as good as all of it.
+        close = np.abs(self.moments[:, None] - self.moments) <= run[-1]
+        together = close @ together
+        shared, free = np.zeros(len(first)), np.ones(len(self.moments))
+        found = [np.zeros(0, dtype=np.int64)]
+        for _ in range(budget // len(run)):
+            score = free * (together @ (1 / (1 + shared)))
+            best = int(score.argmax())
+            if score[best] <= 0:
+                break
+            shared += together[best]
+            free[np.abs(self.moments - self.moments[best]) < 2 * run[-1]] = 0
+            found.append(np.clip(self.moments[best], run[-1], max(last - run[-1], run[-1])) + run)
+        moments = np.unique(np.concatenate(found))
+        return moments[(moments <= last) & ~np.isin(moments, self.moments)]
 
     def promising(self, budget: int) -> NDArray[np.int64]:
         """Moments between two that were looked at, where cameras or pairs that have few views are likely to have one."""

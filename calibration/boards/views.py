@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from posekit.calibration.boards.board import Board
 from posekit.errors import PosekitError
 
+#: A picture belongs to a moment that it was taken within so many seconds of, and within this share of the time between two.
+_FARTHEST_S, _FARTHEST_SHARE = 0.1, 0.6
+
 
 @dataclass(frozen=True, eq=False)
 class BoardViews:
@@ -70,7 +73,8 @@ class BoardViews:
         """Put every picture to the moment that it was nearest to, where cameras' clocks are off by so much, (C,) s.
 
         A camera's pictures were taken that much later than their times say. Those go with the pictures, as they are; without
-        any, the frames' are written down. A moment of which a camera has two pictures keeps the nearer one.
+        any, the frames' are written down. A moment of which a camera has two pictures keeps the nearer one; a picture farther
+        from every moment than 0.6 of the usual time between two, or 0.1 s, is left out: a board that is carried was elsewhere.
         """
         if self.fps is None and self.times_s is None:
             raise PosekitError(f"{self.source}: stills have no times, so no camera's clock can be off")
@@ -81,15 +85,24 @@ class BoardViews:
         )
         known = np.isfinite(times)
         moment = np.where(known, times, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        dated = np.flatnonzero(known.any(axis=1))
+        dated = dated[np.argsort(moment[dated], kind="stable")]
+        ordered = moment[dated]
+        limit = (
+            min(_FARTHEST_S, _FARTHEST_SHARE * float(np.median(np.diff(ordered)))) if len(dated) > 1 else _FARTHEST_S
+        )
         corners, moved = np.full_like(self.corners_px, np.nan), np.full_like(times, np.nan)
         for c, offset in enumerate(time_offset_s):
             pictures = np.flatnonzero(known[:, c])
             taken = times[pictures, c] + offset
-            nearest = np.abs(moment[:, None] - taken).argmin(axis=0)
-            away = np.abs(moment[nearest] - taken)
+            after = np.searchsorted(ordered, taken).clip(1, max(len(ordered) - 1, 1))
+            before = after - 1
+            after = np.minimum(after, len(ordered) - 1)
+            nearest = np.where(taken - ordered[before] <= ordered[after] - taken, before, after)
+            away = np.abs(ordered[nearest] - taken)
             # The nearest comes last, and stays.
-            for place in np.argsort(-away, kind="stable"):
-                if away[place] <= np.median(np.diff(moment)) if len(moment) > 1 else True:
-                    corners[nearest[place], c] = self.corners_px[pictures[place], c]
-                    moved[nearest[place], c] = times[pictures[place], c]
+            chosen = np.argsort(-away, kind="stable")
+            chosen = chosen[away[chosen] <= limit]
+            corners[dated[nearest[chosen]], c] = self.corners_px[pictures[chosen], c]
+            moved[dated[nearest[chosen]], c] = times[pictures[chosen], c]
         return replace(self, corners_px=corners, times_s=moved)

@@ -6,20 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.calibration.report.figures import CalibrationFigures, CameraFigures, turn_sigma_rad
+from posekit.calibration.report.lists import listed, phrases
+from posekit.calibration.report.weak_links import weak_links
 from posekit.calibration.rigs.calibration import RigCalibration
 from posekit.calibration.world.frame import WorldFrame
 
-#: A person reads so many sentences, and so many cameras' names in one.
-_MOST_SENTENCES, _MOST_NAMES = 6, 3
+#: A person reads so many sentences.
+_MOST_SENTENCES = 6
+
+#: So many cameras that are not in the rig are told by a sentence of their own.
+_MOST_UNLINKED = 2
 
 #: A camera with fewer pictures of the board than this is weakly held, whatever the others have.
 _FEW_PICTURES = 15
 
 #: A lens that was looked for in fewer pictures than this fits them, whatever it is.
 _LENS_PICTURES = 5
-
-#: Two parts of a rig that share fewer moments than this are weakly linked.
-_FEW_SHARED = 15
 
 #: Errors so many times as large as another's are worth a word.
 _MUCH_LARGER = 1.6
@@ -46,17 +48,19 @@ _LOOSE_DEGREES, _LOOSE_SHARE = 0.1, 0.005
 #: long a frame is, this many seconds: a quarter of a frame at 30 per second.
 _OUT_OF_STEP_FRAMES, _OUT_OF_STEP_SIGMAS, _OUT_OF_STEP_S = 0.25, 5.0, 1 / 120
 
-#: Mean errors up to which a rig is called good, and usable, in pictures 1280 px wide.
+#: Mean errors up to which a rig is called good, and usable, in pictures 1280 px wide; 95 % of the corners of every camera of a
+#: good one are within the latter.
 _GOOD_PX, _USABLE_PX = 1.0, 2.5
 
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
 def verdict(figures: CalibrationFigures, calibration: RigCalibration, world: WorldFrame | None = None) -> str:
-    """The whole calibration in a few sentences. world: what it was moved to after that, which may have given it its scale.
+    """The whole calibration in a few sentences.
 
-    A rig is called good or usable by errors in moments that it was not made from; where there are none, or a lens was looked for
-    in fewer than five pictures, it is said that this could not be checked.
+    world: what the rig was moved to after that, which may have given it its scale. It is called good or usable by errors in
+    moments that it was not made from; where there are none for a camera, or its lens was looked for in fewer than five
+    pictures, it is said that this could not be checked. It is not good where more than a few of one camera's corners fit badly.
     """
     judged = figures.heldout or figures.fitted
     width = float(np.mean([camera.size[0] for camera in calibration.rig.cameras]))
@@ -68,9 +72,10 @@ def verdict(figures: CalibrationFigures, calibration: RigCalibration, world: Wor
     elif figures.heldout is None:
         told = f"The calibration could not be checked, for no moments could be spared: corners {of}"
     elif unchecked:
-        told = f"The calibration could not be checked as a whole: {_listed(unchecked, '; ')}. Corners {of}"
+        told = f"The calibration could not be checked as a whole: {phrases(unchecked)}. Corners {of}"
     else:
-        told = f"The calibration is {'good' if error <= _GOOD_PX else 'usable'}: corners {of}"
+        worst = max(camera.fitted.p95_px for camera in figures.cameras) * 1280 / width
+        told = f"The calibration is {'good' if error <= _GOOD_PX and worst <= _USABLE_PX else 'usable'}: corners {of}"
     told += f" lie {judged.mean_px:.2f} px from where the rig has them, on average, in pictures {width:.0f} px wide."
     scale = figures.scale
     if np.isfinite(scale.mean_m):
@@ -88,7 +93,7 @@ def advice(
     told = (
         *_on_unlinked(calibration),
         *_on_the_check(figures, calibration),
-        *_on_links(figures, calibration.rig.names),
+        *weak_links(figures.shared, calibration.rig.names),
         *_on_outliers(figures, calibration),
         *_on_lengths(figures),
         *_on_chance(figures),
@@ -103,13 +108,9 @@ def advice(
     return told[:_MOST_SENTENCES]
 
 
-def _listed(items: Sequence[str], separator: str = ", ") -> str:
-    """Items in words, and how many more where there are many."""
-    if len(items) > _MOST_NAMES:
-        return f"{separator.join(items[:_MOST_NAMES])}{separator}and {len(items) - _MOST_NAMES} more"
-    if separator != ", " or len(items) < 2:
-        return separator.join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
+def _of_the_others(values: Sequence[float]) -> NDArray[np.float64]:
+    """For each value, the median of the others."""
+    return np.array([np.median(np.delete(values, n)) if len(values) > 1 else np.nan for n in range(len(values))])
 
 
 def _unchecked(figures: CalibrationFigures, calibration: RigCalibration) -> Iterator[str]:
@@ -124,11 +125,11 @@ def _unchecked(figures: CalibrationFigures, calibration: RigCalibration) -> Iter
 
 def _on_unlinked(calibration: RigCalibration) -> Iterator[str]:
     unlinked = list(calibration.unlinked.items())
-    most = 2
-    for name, why in unlinked[: most if len(unlinked) > most + 1 else most + 1]:
+    for name, why in unlinked[:_MOST_UNLINKED]:
         yield f"{name} is not in the rig: it {why}."
-    if len(unlinked) > most + 1:
-        yield f"{_listed([name for name, _ in unlinked[most:]])} are not in the rig, either."
+    others = [name for name, _ in unlinked[_MOST_UNLINKED:]]
+    if others:
+        yield f"{listed(others)} {'are' if len(others) > 1 else 'is'} not in the rig, either."
 
 
 def _on_the_check(figures: CalibrationFigures, calibration: RigCalibration) -> Iterator[str]:
@@ -140,52 +141,9 @@ def _on_the_check(figures: CalibrationFigures, calibration: RigCalibration) -> I
     told = list(_unchecked(figures, calibration))
     if told:
         yield (
-            f"Not checked by held-out moments: {_listed(told, '; ')}. Film more of the board "
+            f"Not checked by held-out moments: {phrases(told)}. Film more of the board "
             f"{'there' if len(told) > 1 else 'in front of it'}, near and far and tilted."
         )
-
-
-def _on_links(figures: CalibrationFigures, names: tuple[str, ...]) -> Iterator[str]:
-    """Links that alone hold two parts of the rig together, and hold them by few moments."""
-    shared = figures.shared - np.diag(np.diag(figures.shared))
-    for a, b in np.argwhere(np.triu(shared) > 0):
-        count = shared[a, b]
-        if count >= _FEW_SHARED:
-            continue
-        if len(names) == 2:
-            yield (
-                f"{names[0]} and {names[1]} saw the board together in {count} moments: film {_FEW_SHARED} or more, "
-                "near and far and tilted."
-            )
-            return
-        without = shared.copy()
-        without[a, b] = without[b, a] = 0
-        part = _reached(without, int(a))
-        if part[b]:
-            continue
-        lone = names[a] if part.sum() == 1 else names[b] if (~part).sum() == 1 else None
-        other = names[b] if lone == names[a] else names[a]
-        if lone is not None:
-            yield (
-                f"{lone} hangs on {other} alone, by {count} moments in which both saw the board: film the board again where "
-                f"{lone} and others see it at once."
-            )
-        else:
-            groups = " and ".join(
-                f"({_listed([name for name, at in zip(names, side, strict=True) if at])})" for side in (part, ~part)
-            )
-            yield (
-                f"Only {count} moments that {names[a]} and {names[b]} share hold {groups} together: film the board where "
-                "cameras of both see it at once."
-            )
-
-
-def _reached(links: NDArray[np.int64], start: int) -> NDArray[np.bool_]:
-    reached = np.zeros(len(links), dtype=bool)
-    reached[start] = True
-    for _ in range(len(links)):
-        reached = reached | (links[reached] > 0).any(axis=0)
-    return reached
 
 
 def _on_outliers(figures: CalibrationFigures, calibration: RigCalibration) -> Iterator[str]:
@@ -193,11 +151,11 @@ def _on_outliers(figures: CalibrationFigures, calibration: RigCalibration) -> It
     bad = sorted((c for c in figures.cameras if c.outlier_share > _MANY_OUTLIERS), key=lambda c: -c.outlier_share)
     if not bad:
         return
-    shares = _listed([f"{100 * camera.outlier_share:.0f} % of {camera.name}'s" for camera in bad])
+    shares = listed([f"{100 * camera.outlier_share:.0f} % of {camera.name}'s" for camera in bad])
     if calibration.boards.rates.any() or _out_of_step(calibration):
         yield (
-            f"{shares} corners do not fit: the pictures' times, which are not one, may be wrong, or the board moved too fast "
-            "for them; hold it still in every place."
+            f"{shares} corners do not fit: pictures were not taken at one time, and their times may be wrong, or the board "
+            "moved too fast for them; hold it still in every place."
         )
     else:
         yield (
@@ -240,26 +198,27 @@ def _on_chance(figures: CalibrationFigures) -> Iterator[str]:
 
 def _on_predictions(figures: CalibrationFigures) -> Iterator[str]:
     """Cameras that the others tell badly."""
-    told = {c.name: c.predicted.median_px for c in figures.cameras if c.predicted is not None and c.predicted.corners}
-    usual = float(np.median(list(told.values()))) if told else np.nan
-    bad = [name for name, median in told.items() if median > max(3 * usual, _BADLY_PREDICTED_PX)]
+    told = [(c.name, c.predicted.median_px) for c in figures.cameras if c.predicted is not None and c.predicted.corners]
+    told.sort(key=lambda camera: -camera[1])
+    usual = _of_the_others([median for _, median in told])
+    bad = [n for n, (_, median) in enumerate(told) if median > max(3 * usual[n], _BADLY_PREDICTED_PX)]
     if bad:
-        off = _listed([f"{told[name]:.1f} px off in {name}" for name in sorted(bad, key=lambda name: -told[name])])
+        off = listed([f"{told[n][1]:.1f} px off in {told[n][0]}" for n in bad])
         yield (
-            f"Boards placed without its picture are {off} (median; {usual:.1f} px as a rule): film more boards that it "
-            f"shares with {'two cameras' if len(told) > 2 else 'the other'}."
+            f"Boards placed by the other cameras are {off} (median), {usual[bad[0]]:.1f} px in others: film more boards that "
+            f"it shares with {'two cameras' if len(told) > 2 else 'the other'}."
         )
 
 
 def _on_errors(figures: CalibrationFigures) -> Iterator[str]:
     """Cameras that are worse than the others."""
     medians = np.array([camera.fitted.median_px for camera in figures.cameras])
-    usual = float(np.median(medians))
-    bad = [c for c in np.argsort(-medians) if medians[c] > _MUCH_LARGER * usual + _NEGLIGIBLE_PX]
+    usual = _of_the_others(medians.tolist())
+    bad = [c for c in np.argsort(-medians) if medians[c] > _MUCH_LARGER * usual[c] + _NEGLIGIBLE_PX]
     if bad:
-        off = _listed([f"{medians[c]:.2f} px in {figures.cameras[c].name}" for c in bad])
+        off = listed([f"{medians[c]:.2f} px in {figures.cameras[c].name}" for c in bad])
         yield (
-            f"Errors are {off} (median; {usual:.2f} px as a rule): is it in focus, in step with the others, and its lens of "
+            f"Errors are {off} (median), {usual[bad[0]]:.2f} px in others: is it in focus, in step with them, and its lens of "
             "the kind that was asked for?"
         )
 
@@ -272,12 +231,12 @@ def _on_pictures(figures: CalibrationFigures) -> Iterator[str]:
         (name for name in pictures if pictures[name] < max(_FEW_PICTURES, 0.25 * usual)), key=pictures.__getitem__
     )
     again = "again, near and far and tilted."
+    if len(pictures) == 2:  # what they share is less still, and said already
+        return
     if usual < _FEW_PICTURES:
-        # Of two cameras their common moments are said already.
-        if len(pictures) > 2:
-            yield f"Cameras have {usual:.0f} pictures of the board as a rule: film {_FEW_PICTURES} or more for each {again}"
+        yield f"Cameras have {usual:.0f} pictures of the board as a rule: film {_FEW_PICTURES} or more for each, near and far."
     elif few:
-        told = _listed([f"{name} has {pictures[name]}" for name in few])
+        told = listed([f"{name} has {pictures[name]}" for name in few])
         yield f"Few pictures of the board, where cameras have {usual:.0f} as a rule: {told}. Film it there {again}"
 
 
@@ -294,7 +253,7 @@ def _on_places(calibration: RigCalibration, world: WorldFrame | None) -> Iterato
     worst = [c for c in np.argsort(-loose) if loose[c] > 1]
     if worst:
         names = calibration.rig.names
-        known = _listed([f"{names[c]} to {1000 * place[c]:.1f} mm and {turn[c]:.2f} degrees" for c in worst], "; ")
+        known = phrases([f"{names[c]} to {1000 * place[c]:.1f} mm and {turn[c]:.2f} degrees" for c in worst])
         yield (
             f"Known loosely beside {calibration.reference} (one standard deviation): {known}. Film more boards that "
             f"{'both' if len(names) == 2 else 'they and others'} see, and nearer ones."
@@ -311,7 +270,7 @@ def _on_edges(figures: CalibrationFigures) -> Iterator[str]:
             bad.append(f"{camera.name} from {inner.median_px:.2f} to {outer.median_px:.2f} px")
     if bad:
         yield (
-            f"Errors grow towards the picture's edge (median): {_listed(bad)}: the lens bends more than its model; try one "
+            f"Errors grow towards the picture's edge (median): {phrases(bad)}. The lens bends more than its model; try one "
             "with more coefficients, or fisheye."
         )
 
@@ -336,14 +295,14 @@ def _on_step(calibration: RigCalibration) -> Iterator[str]:
         frames = f" ({abs(offset) * fps:.2f} frames)" if fps else ""
         told.append(f"{camera.name} {1000 * abs(offset):.0f} ms{frames} {'after' if offset > 0 else 'before'}")
     if told:
-        yield f"Out of step with {calibration.reference}, and taken so: {_listed(told, '; ')} it."
+        yield f"Out of step with {calibration.reference}, which the rig allows for: {phrases(told)} it."
 
 
 def _on_coverage(figures: CalibrationFigures) -> Iterator[str]:
     """Parts of pictures in which no corner was seen."""
     missing = [f"{camera.name} at the {where}" for camera in figures.cameras if (where := _never_reached(camera))]
     if missing:
-        yield f"Lenses are not measured where no corner was seen: {_listed(missing, '; ')}. Carry the board there."
+        yield f"Lenses are not measured where no corner was seen: {phrases(missing)}. Carry the board there."
 
 
 def _never_reached(camera: CameraFigures) -> str:

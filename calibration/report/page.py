@@ -103,7 +103,8 @@ def table(heads_row: Sequence[str], rows: Iterable[Sequence[str]], *, heads: boo
 
 def number(value: float, digits: int = 2) -> str:
     """A figure, or a dash where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else _NONE
+    # Adding 0 makes a -0.0 that rounding left a 0.0.
+    return f"{round(value, digits) + 0.0:.{digits}f}" if math.isfinite(value) else _NONE
 
 
 def _error_tables(figures: CalibrationFigures, *, moving: bool) -> str:
@@ -169,7 +170,7 @@ def _places(calibration: RigCalibration, rig: Rig, world: WorldFrame | None) -> 
     sigma_rad = dict(zip(calibration.rig.names, np.linalg.norm(turn_sigma_rad(uncertainty), axis=-1), strict=True))
     rows = []
     for camera in rig.cameras:
-        place = (f"{value:.3f}" for value in camera.centre_world)
+        place = (number(value, 3) for value in camera.centre_world.tolist())
         known = (_NONE, _NONE)
         if camera.name != calibration.reference:
             known = (f"{1000 * sigma_m[camera.name]:.1f}", f"{np.degrees(sigma_rad[camera.name]):.3f}")
@@ -256,7 +257,9 @@ def lens_sections(views: BoardViews, calibrated: Mapping[str, LensCalibration]) 
     for name, corners, residual, errors in everything:
         lens = calibrated[name]
         used = int(lens.used.sum())
-        told = f"Fitted to {used} corners, rms {lens.rms_px:.3f} px; {len(lens.refused)} pictures fit no lens."
+        told = f"Fitted to {used} corners, rms {lens.rms_px:.3f} px."
+        if len(lens.refused):
+            told += f" Pictures that fit no lens: {len(lens.refused)}."
         pictures = _pictures(errors, corners, residual, lens.camera.size, highest)
         sections.append(Section(name, f"{pictures}<p>{escape(told)}</p>"))
         figures = (errors.mean_px, errors.median_px, errors.rms_px, errors.p95_px)
@@ -264,8 +267,8 @@ def lens_sections(views: BoardViews, calibrated: Mapping[str, LensCalibration]) 
     cameras = [(replace(lens.camera, name=name), lens.sigma) for name, lens in calibrated.items()]
     heads = ("px", "pictures", "corners", "mean", "median", "rms", "95 %")
     told = (
-        "<p>Of all corners in the pictures that the lens was fitted to, with the board's pose fitted in each. No picture was held "
-        "out: the errors say how well a lens fits its pictures, and the lenses' standard deviations below how well it is known.</p>"
+        "<p>Of all corners in the pictures that the lens was fitted to, with the board's pose fitted in each. No picture was "
+        "held out: errors say how well a lens fits its pictures, the standard deviations below how well it is known.</p>"
     )
     return (Section("Errors", table(heads, rows) + told), *sections, Section("Lenses", _lens_table(cameras)))
 
@@ -281,8 +284,7 @@ def _lens_table(lenses: Sequence[tuple[Camera, Mapping[str, float]]]) -> str:
         for (camera, _), row in zip(lenses, cells, strict=True)
     ]
     return table(("camera", "size", *(heads[n] for n in shown)), rows, css="small") + (
-        "<p>Pixels; \N{PLUS-MINUS SIGN} one standard deviation of what was adjusted with the rig; the rest was kept as "
-        "it was.</p>"
+        "<p>Pixels; \N{PLUS-MINUS SIGN} one standard deviation of what was adjusted; the rest was kept as it was.</p>"
     )
 
 

@@ -44,7 +44,7 @@ def _scene(refinement: Refinement, world: WorldFrame | None) -> str:
     rig, told = refinement.rig, "In the world of the rig that was refined, in metres."
     if world is not None:
         rig, told = transform_rig(rig, world.world_from_old), " ".join(world.words)
-    rows = [(camera.name, *(number(value, 3) for value in camera.centre_world)) for camera in rig.cameras]
+    rows = [(camera.name, *(number(value, 3) for value in camera.centre_world.tolist())) for camera in rig.cameras]
     return (
         draw_scene(rig, np.zeros((0, 4, 3)), z_up=world is not None and world.z_up)
         + f"<p>{escape(told)}</p>"

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from posekit.calibration.report.pictures import nice_step
-from posekit.calibration.world.frame import axes_from
+from posekit.calibration.world.frame import axes_from, up_in_pictures
 from posekit.camera import Camera, Rig
 
 Array = NDArray[np.float64]
@@ -65,13 +65,10 @@ def draw_scene(rig: Rig, boards: Float[np.ndarray, "N 4 3"], *, z_up: bool) -> s
 
 
 def _upright(rig: Rig) -> Array:
-    """A turn (3, 3) after which z is up: against the mean of the cameras' own y, which runs down a picture."""
-    down = np.mean([camera.rotation[1] for camera in rig.cameras], axis=0)
-    if np.linalg.norm(down) < 0.2:  # cameras all around a point, or rolled every way: nothing says up
-        down = rig.cameras[0].rotation[1]
+    """A turn (3, 3) after which z is up."""
+    up = up_in_pictures(rig)
     ahead = rig.cameras[0].rotation[2]
-    along = ahead if abs(ahead @ down) < 0.9 * np.linalg.norm(down) else rig.cameras[0].rotation[0]
-    return axes_from(-down, along)
+    return axes_from(up, ahead if abs(ahead @ up) < 0.9 else rig.cameras[0].rotation[0])
 
 
 def _floor(middle: Array, radius: float) -> tuple[Array, ...]:

@@ -184,7 +184,7 @@ def _lags(motion: BoardMotion) -> list[PairLag]:
     """
     furthest = min(math.ceil(LONGEST_OFFSET_S / motion.step_s), motion.signals.shape[1] - 1)
     length = next_fast_len(motion.signals.shape[1] + furthest, real=True)
-    known = np.isfinite(motion.signals).all(axis=2)
+    known = np.asarray(np.isfinite(motion.signals).all(axis=2))
     filled = np.where(known[..., None], motion.signals, 0)
     parts = [rfft(part, length, axis=1) for part in (filled, (filled**2).sum(axis=2), known.astype(np.float64))]
     shifts = np.arange(-furthest, furthest + 1)
@@ -195,7 +195,7 @@ def _lags(motion: BoardMotion) -> list[PairLag]:
     lags = []
     for a, b in combinations(range(len(known)), 2):
         signal, energy, there = ((part[a], part[b]) for part in parts)
-        products = np.asarray(irfft((signal[0].conj() * signal[1]).sum(axis=1), length)[shifts])
+        products = sum(sums(first, second) for first, second in zip(signal[0].T, signal[1].T, strict=True))
         squares = sums(energy[0], there[1]) * sums(there[0], energy[1])
         count = np.round(sums(*there)) * min(motion.share[a], motion.share[b])
         # 1e-6 of the most: what is left of 0 by the transform.

@@ -90,7 +90,7 @@ def world_from_board(
     placed = np.isfinite(board_translation).all(axis=-1) & np.isfinite(board_rotation).all(axis=(-1, -2))
     corners = np.einsum("fij,kj->fki", board_rotation, board.outline_m) + board_translation[:, None]
     if frame is None:
-        rest = longest_rest(corners, placed, times_s, labels, rig.source)
+        rest = longest_rest(corners, placed, times_s, labels, rig.source, up_in_pictures(rig))
     else:
         place = _named_moment(frame, labels, placed, rig.source)
         rest = rest_around(corners, placed, place, times_s)
@@ -217,6 +217,14 @@ def scale_by_bone(rig: Rig, people: Keypoints3D, joints: tuple[str, str], metres
         )
         warnings.warn(PosekitWarning(line), stacklevel=2)
     return _scaled(rig, median, metres, f"from {joints[0]} to {joints[1]}, median of {len(lengths)}", people.source)
+
+
+def up_in_pictures(rig: Rig) -> Float[np.ndarray, " 3"]:
+    """About where up is, if cameras are held upright: against the mean of their own y, which runs down a picture."""
+    down = np.mean([camera.rotation[1] for camera in rig.cameras], axis=0)
+    if np.linalg.norm(down) < 0.2:  # cameras all around a point, or rolled every way: nothing says up
+        down = rig.cameras[0].rotation[1]
+    return np.asarray(-down / np.linalg.norm(down))
 
 
 def axes_from(up: Array, along: Array) -> Array:

@@ -47,8 +47,13 @@ def longest_rest(
     times_s: Array | None,
     labels: Sequence[str],
     source: str,
+    up: Float[np.ndarray, " 3"],
 ) -> Moments:
-    """The moments in which the board lies still longest; raises PosekitError, naming the likeliest, where it does so nowhere."""
+    """The moments in which the board lies still longest; times_s: (F,), where they are known.
+
+    Raises PosekitError where it lies still nowhere, naming the moments in which it does so longest, or where there are no two
+    on end, those in which it lies flattest. up: about where up is, for that.
+    """
     rests: list[Moments] = []
     for place in np.flatnonzero(placed):
         rests.append(rest_around(corners, placed, int(place), times_s))
@@ -58,9 +63,10 @@ def longest_rest(
         equal = [rest for rest in rests if _length(rest, times_s) == _length(rests[0], times_s)]
         return equal[len(equal) // 2]
     lasts = f"{_STILL_MOMENTS} moments" if times_s is None else f"{_STILL_S:g} s"
+    likely = _longest(rests, labels) or _flattest(corners, placed, labels, up)
     raise PosekitError(
-        f"{source}: the board lies still for {lasts} on end nowhere{_candidates(rests, labels)}; name a frame in which it lies on "
-        "the floor by --world-frame"
+        f"{source}: the board lies still for {lasts} on end nowhere{likely}; name a frame in which it lies on the floor "
+        "(--world-frame)"
     )
 
 
@@ -83,11 +89,25 @@ def _is_long(rest: Moments, times_s: Array | None) -> bool:
     return len(rest) >= _FEWEST_MOMENTS and _length(rest, times_s) >= _STILL_S
 
 
-def _candidates(rests: Sequence[Moments], labels: Sequence[str]) -> str:
-    """The moments in which it lies still longest, in words; rests: the longest first."""
+def _longest(rests: Sequence[Moments], labels: Sequence[str]) -> str:
+    """Where it lies still longest, in words; rests: the longest first."""
     named: list[Moments] = []
     for rest in rests:
         if len(rest) > 1 and len(named) < _NAMED and not any(np.isin(rest, other).any() for other in named):
             named.append(rest)
     told = ", ".join(f"{labels[rest[0]]} to {labels[rest[-1]]}" for rest in named)
-    return f"; it does so longest in {told}" if told else ", not even in two moments"
+    return f"; it does so longest in {told}" if told else ""
+
+
+def _flattest(corners: Array, placed: NDArray[np.bool_], labels: Sequence[str], up: Array) -> str:
+    """Where it lies flattest and face up, in words."""
+    # The outline goes round clockwise from the top left, as seen on the face.
+    out = np.cross(corners[:, 3] - corners[:, 0], corners[:, 1] - corners[:, 0])
+    moments = np.flatnonzero(placed)
+    cosine = out[moments] @ up / np.linalg.norm(out[moments], axis=-1)
+    named: list[int] = []
+    for place in moments[np.argsort(-cosine)].tolist():
+        if len(named) < _NAMED and all(abs(place - other) > _MOST_SKIPPED for other in named):
+            named.append(place)
+    told = ", ".join(labels[place] for place in named)
+    return f"; it lies flattest, as far as the cameras are held upright, in {told}" if told else ""

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from posekit.calibration.boards.board import parse_board
-from posekit.calibration.boards.capture import find_board_capture
+from posekit.calibration.boards.capture import BoardCapture, find_board_capture
 from posekit.calibration.boards.detection import Reading
 from posekit.calibration.boards.search import film_views
+from posekit.calibration.rigs.time_offsets import offsets_from_boards
 from posekit.datasets.rendered_boards import PictureStyle, write_board_stills, write_board_videos
 from posekit.datasets.synthetic_boards import FilmedBoard, film_board, ring_of_cameras
 from posekit.errors import PosekitError
@@ -90,6 +91,38 @@ def test_of_a_long_capture_the_moments_are_the_same_for_all_and_more_where_few_w
     np.testing.assert_array_equal(found.views.frames, again.views.frames)
     np.testing.assert_array_equal(found.views.corners_px, again.views.corners_px)
     assert film_views(capture, BOARD, max_moments=24, reading=Reading()).tried == (24, 24)
+
+
+def test_half_of_a_long_videos_moments_show_how_the_board_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, late, fps = ring_of_cameras(4), (0, 13, 0, -8), 30.0
+    truth = film_board(
+        rig,
+        parse_board("charuco:5x7:0.06:0.045:DICT_4X4_100"),
+        15_000,
+        seed=2,
+        fps=fps,
+        time_offsets_s=np.array(late) / fps,
+    ).views
+    pictures = np.repeat(np.arange(15_000)[:, None], 4, axis=1)
+    capture = BoardCapture(Path("long"), rig.names, truth.sizes, pictures, fps=fps)
+
+    def look_at(self: object, camera: int, moments: np.ndarray, reading: Reading) -> list[tuple[int, np.ndarray]]:
+        return [(moment, truth.corners_px[moment, camera]) for moment in moments.tolist()]
+
+    monkeypatch.setattr("posekit.calibration.boards.search._Search._look_at", look_at)
+    found = film_views(capture, truth.board, reading=Reading())
+    steps = np.diff(found.views.frames)
+    assert len(found.views.frames) <= 600
+    assert (steps == 3).sum() > 200  # of runs, at 10 pictures/s
+    assert (steps >= 40).sum() > 150  # half of the moments, all over the video
+    assert found.views.frames[0] < 100
+    assert found.views.frames[-1] > 14_900
+    # 15 to 20 ms; 0.2 was seen.
+    np.testing.assert_allclose(
+        offsets_from_boards(found.views, rig.cameras).relative_to("cam_1").frames, late, atol=0.6
+    )
+    evenly = film_views(capture, truth.board, reading=Reading(), motion=False)
+    assert np.isnan(offsets_from_boards(evenly.views, rig.cameras).frames).all()
 
 
 def test_photos_taken_one_by_one_show_no_moment_twice(tmp_path: Path) -> None:

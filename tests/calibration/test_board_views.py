@@ -105,6 +105,26 @@ def test_pictures_far_from_every_moment_are_nobodys():
     assert pictures(stepped)[:, 0].tolist() == [0, 1, 2, 3]
 
 
+def test_pictures_a_tenth_of_a_second_away_are_of_another_moment():
+    sparse = replace(numbered(8), frames=np.arange(0, 80, 10))  # one moment a second
+    near, far = (sparse.in_step((0.0, offset)) for offset in (0.09, 0.11))
+    np.testing.assert_array_equal(pictures(near)[:, 1], pictures(sparse)[:, 1])
+    assert np.isnan(pictures(far)[:, 1]).all()
+    # Runs of frames among them: what is 0.4 s late finds a moment there.
+    runs = replace(numbered(8), frames=np.array([0, 20, 40, 41, 42, 43, 44, 60]))
+    np.testing.assert_array_equal(
+        pictures(runs.in_step((0.0, 0.4)))[:, 1], [np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 102, np.nan]
+    )
+
+
+def test_a_day_of_moments_is_brought_into_step():
+    # 100,000 x 100,000 distances would not fit into any memory.
+    count = 100_000
+    corners = np.arange(float(count))[:, None, None, None] + np.zeros((1, 2, 9, 2))
+    stepped = numbered(frames=count, corners_px=corners).in_step((0.0, 3 / FPS))
+    np.testing.assert_array_equal(pictures(stepped)[3:, 1], np.arange(count - 3))
+
+
 def test_in_step_is_what_cameras_in_step_would_have_seen():
     rig = ring_of_cameras(3)
     late = np.array((0, 2, -3)) / FPS

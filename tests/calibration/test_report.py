@@ -20,6 +20,7 @@ from posekit.calibration.report.figures import CalibrationFigures, measure_calib
 from posekit.calibration.report.page import (
     calibration_sections,
     lens_sections,
+    number,
     record_section,
     words_section,
     write_report,
@@ -30,7 +31,7 @@ from posekit.calibration.report.scene import draw_scene
 from posekit.calibration.rigs.calibration import RigCalibration
 from posekit.calibration.rigs.placed_boards import PlacedBoards, board_residuals
 from posekit.calibration.rigs.uncertainty import RigUncertainty
-from posekit.calibration.world.frame import transform_rig, world_from_board
+from posekit.calibration.world.frame import WorldFrame, transform_rig, world_from_board
 from posekit.camera import Camera, Rig
 from posekit.datasets.synthetic_boards import film_board, ring_of_cameras
 from posekit.geometry.alignment import Similarity
@@ -122,7 +123,7 @@ def test_a_report_shows_the_figures(page: Page) -> None:
     lens = next(row for row in page.cells if row[0] == "cam_2" and row[1] == "1280 x 960")
     matrix = calibration.rig.cameras[1].matrix
     assert lens[2:4] == [f"{matrix[0, 0]:.1f} \N{PLUS-MINUS SIGN} 1.2", f"{matrix[1, 1]:.1f}"]
-    place = next(row for row in page.cells if row[0] == "cam_2" and row[-2:] == ["4.0", "0.057"])
+    place = next(row for row in page.cells if row[0] == "cam_2" and row[-2:] == ["6.9", "0.099"])  # times sqrt(3)
     assert place[1] == f"{calibration.rig.cameras[1].centre_world[0]:.3f}"
     assert rows["cam_1"][0] == "4.0 \N{PLUS-MINUS SIGN} 0.3"  # the last table of cameras: time offsets in ms
     shared = [row for row in page.cells if row[1:] == [str(count) for count in figures.shared[2]]]
@@ -153,6 +154,66 @@ def test_a_report_is_drawn_in_the_world_that_the_rig_was_moved_to() -> None:
     # 1 mm: places are written in whole millimetres.
     assert np.abs(boards[3, :4] - outline).max() < 0.0011
     np.testing.assert_allclose(data["labels"], [camera.centre_world for camera in world.rig.cameras], atol=0.0006)
+
+
+def places_of(html: str) -> dict[str, list[float]]:
+    """The table of where the cameras stand: x, y, z (m), and mm and degrees that they are known to."""
+    rows = re.findall(r"<tr><th>(cam_\d+)</th>(.*?)</tr>", html)
+    return {
+        name: [float(cell) if cell != "\N{EN DASH}" else 0.0 for cell in re.findall(r"<td>(.*?)</td>", cells)]
+        for name, cells in rows
+    }
+
+
+def test_a_known_length_is_carried_into_the_uncertainties_by_the_cameras_names() -> None:
+    """Whatever order, names and number of cameras the world's own rig has."""
+    calibration, figures = small()
+    pose = calibration.uncertainty.pose.copy()
+    pose[2] *= 4
+    calibration = replace(calibration, uncertainty=replace(calibration.uncertainty, pose=pose))
+    scale = Similarity(np.array(2.5), np.eye(3), np.zeros(3))
+    moved = transform_rig(calibration.rig, scale)
+    renamed = replace(moved.cameras[1], name="GoPro-2")
+    world = WorldFrame(Rig((moved.cameras[2], renamed)), scale, ("Scaled.",), z_up=False)
+    sections = {one.title: one.html for one in calibration_sections(calibration, figures, world)}
+    places = places_of(sections["The rig"])
+    assert list(places) == ["cam_1", "cam_2", "cam_3"]
+    # 4 mm along three axes, 2.5 times; the third camera's are twice as large; turns stay.
+    assert places["cam_1"][3:] == [0, 0]
+    assert places["cam_2"][3:] == [17.3, 0.099]
+    assert places["cam_3"][3:] == [34.6, 0.198]
+    # 0.5 mm: written in whole millimetres.
+    np.testing.assert_allclose(places["cam_3"][:3], 2.5 * calibration.rig.cameras[2].centre_world, atol=5.1e-4)
+    assert 'class="floor"' not in sections["The rig"]
+    assert "before the known length made the rig 2.5 times as large" in sections["Known lengths, measured again"]
+
+
+def test_a_board_s_velocity_is_said_to_be_fitted_where_it_is() -> None:
+    calibration, figures = small()
+    moving = replace(calibration.boards, rates=np.ones((30, 6)))
+    for one, expected in ((calibration, False), (replace(calibration, boards=moving), True)):
+        html = next(section.html for section in calibration_sections(one, figures) if section.title == "Errors")
+        assert ("its velocity: 12 numbers per moment" in html) == expected
+        assert ("with only the board fitted there (its pose); " in html) != expected
+
+
+def test_a_refined_rig_is_drawn_in_its_new_world() -> None:
+    rig = ring_rig(3)
+    similarity = Similarity(
+        np.array(2.0), Rotation.from_rotvec((0.7, -1.1, 2.0)).as_matrix(), np.array((1.0, 2.0, 3.0))
+    )
+    world = WorldFrame(transform_rig(rig, similarity), similarity, ("The world is theirs.",))
+    for given, floor in ((None, False), (world, True), (replace(world, z_up=False), False)):
+        html = refinement_sections(refinement_of(rig), rig, given)[-1].html
+        expected = rig if given is None else world.rig
+        # 0.5 mm: written in whole millimetres.
+        for camera, place in zip(expected.cameras, places_of(html).values(), strict=True):
+            np.testing.assert_allclose(place, camera.centre_world, atol=5.1e-4)
+        assert ('class="floor"' in html) == floor
+        assert ("The world is theirs." in html) == (given is not None)
+        if floor:
+            data = json.loads(re.search(r'id="scene-data">(.*?)</script>', html).group(1))
+            np.testing.assert_allclose(data["labels"], [c.centre_world for c in expected.cameras], atol=6e-4)
 
 
 def test_a_scene_is_upright_however_the_rig_stands() -> None:
@@ -219,6 +280,15 @@ handlers.pointermove({ clientX: 50, clientY: 20 });
 const turned = difference(paths.at(-1).given, paths.at(-1).now.d);
 console.log(JSON.stringify({ worst, turned, label: said }));
 """
+
+
+def test_figures_are_written_without_a_negative_nought() -> None:
+    assert [number(value, 3) for value in (-0.0004, -0.0006, 1.0, float("nan"))] == [
+        "0.000",
+        "-0.001",
+        "1.000",
+        "\N{EN DASH}",
+    ]
 
 
 def bars_of(svg: str, css: str = "bar") -> list[float]:
@@ -300,7 +370,7 @@ def test_lenses_alone_are_told_without_a_rig() -> None:
     assert row[:2] == [str(pictures), str(used.sum())]
     # 24 corners in one picture, of whose 48 coordinates 6 are taken up by the board's pose; 10 % for some 200 errors.
     assert float(row[2]) == pytest.approx(0.3 * np.sqrt(np.pi / 2 * 42 / 48), rel=0.1)
-    assert "rms 0.420 px; 2 pictures fit no lens" in camera.html
+    assert "rms 0.420 px. Pictures that fit no lens: 2." in camera.html
     assert f"{rig.cameras[1].matrix[0, 0]:.1f} \N{PLUS-MINUS SIGN} 1.2" in lenses.html
 
 

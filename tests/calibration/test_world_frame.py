@@ -132,8 +132,66 @@ def test_a_board_that_is_not_there_or_never_rests_is_told() -> None:
         PosekitError, match="the ring: the board was not placed in frame 5; it was in frames 0 to 29, 29 of them"
     ):
         world_from_board(ring_rig(3), BOARD, rotation, translation, labels, "5")
-    with pytest.raises(PosekitError, match="lies still for 5 moments on end nowhere; name the frame"):
+    with pytest.raises(
+        PosekitError, match=r"for 5 moments on end nowhere; it lies flattest, .* in \d+, \d+, \d+; name"
+    ):
         world_from_board(ring_rig(3), BOARD, rotation, translation, labels)
+
+
+def test_moments_without_the_board_do_not_end_its_rest() -> None:
+    """It is placed in every other moment, and once in the hand: as lying still as in every one."""
+    rig = ring_rig(4)
+    rotation, translation = lying_board(slice(8, 19))
+    translation[9:18:2] = np.nan
+    translation[12] += 0.3
+    labels = [str(100 + f) for f in range(30)]
+    for times_s in (None, np.arange(30) * 0.125):
+        world = world_from_board(rig, BOARD, rotation, translation, labels, times_s=times_s)
+        # 1e-9: rounding; the moment in which it was elsewhere counts for nothing.
+        assert_same_cameras(world.rig, rig, 1e-9)
+        assert "in frames 108 to 118, where it lies still" in world.words[0]
+
+
+def test_a_rest_lasts_a_second_where_times_are_known() -> None:
+    rig = ring_rig(3)
+    labels = [f"still_{f}" for f in range(30)]
+    rotation, translation = lying_board(slice(10, 20))
+    # Ten moments in the hand for a third of a second; the same at 10 per second are a rest.
+    with pytest.raises(
+        PosekitError, match="for 1 s on end nowhere; it does so longest in still_10 to still_19; name a frame"
+    ):
+        world_from_board(rig, BOARD, rotation, translation, labels, times_s=np.arange(30) / 30)
+    world = world_from_board(rig, BOARD, rotation, translation, labels, times_s=np.arange(30) / 9)
+    assert "still_10 to still_19" in world.words[0]
+    # In one place at two times, a minute apart: no rest, and not longer than the rest of two seconds before.
+    times_s = np.arange(30) / 5 + 60.0 * (np.arange(30) > 24)
+    translation[[24, 25]], rotation[[24, 25]] = (1, 1, 1), rotation[24]
+    world = world_from_board(rig, BOARD, rotation, translation, labels, times_s=times_s)
+    assert "still_10 to still_19" in world.words[0]
+
+
+def test_moments_in_which_a_board_may_lie_on_the_floor_are_named() -> None:
+    """Two short rests, the longer one first; of stills, those in which the board faces up."""
+    rotation, translation = lying_board(slice(20, 24))
+    rotation[3:6], translation[3:6] = rotation[3], translation[3]
+    labels = [str(f) for f in range(30)]
+    with pytest.raises(PosekitError, match="it does so longest in 20 to 23, 3 to 5; name a frame"):
+        world_from_board(ring_rig(3), BOARD, rotation, translation, labels)
+    rotation, translation = lying_board(slice(0, 0))
+    for place, tilt in ((4, 0.0), (17, 0.15), (11, 0.3), (16, 0.2)):  # 16 is beside 17
+        rotation[place] = np.diag((1.0, -1.0, -1.0)) @ Rotation.from_rotvec((tilt, 0, 0)).as_matrix()
+    with pytest.raises(
+        PosekitError, match="it lies flattest, as far as the cameras are held upright, in 4, 17, 11; name"
+    ):
+        world_from_board(ring_rig(4), BOARD, rotation, translation, labels)
+
+
+def test_a_scale_alone_says_nothing_of_up() -> None:
+    rig = ring_rig(4)
+    points = marked(rig, FLOOR, distance=(("origin", "x"), 1.4))
+    scaled = scale_by_points(rig, points)
+    assert not scaled.z_up
+    assert scaled.followed_by(world_from_points(scaled.rig, points)).z_up
 
 
 def test_a_board_face_down_is_warned_of() -> None:
