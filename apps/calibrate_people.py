@@ -86,7 +86,6 @@ def _figures(refinement: "Refinement", rig: Any, seconds: float) -> dict[str, An
 
 
 def _print(console: Any, figures: dict[str, Any]) -> None:
-    import math
 
     from posekit.apps.tables import figures_table, number
 
@@ -106,7 +105,7 @@ def _print(console: Any, figures: dict[str, Any]) -> None:
         )
     for p, medians in enumerate(zip(before["person_median_px"], after["person_median_px"], strict=True)):
         if len(before["person_median_px"]) > 1:
-            table.add_row(f"person {p}", *(number(None if math.isnan(px) else px, 2) for px in medians), "", "", "")
+            table.add_row(f"person {p}", *(number(px, 2) for px in medians), "", "", "")
     table.add_row("all", f"{before['median_px']:.2f}", f"{after['median_px']:.2f}", "", "", "")
     console.print(table)
     console.print(

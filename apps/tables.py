@@ -1,5 +1,6 @@
 """Tables of figures on the terminal: narrow enough for 80 columns, right-aligned, never cut."""
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,5 +19,5 @@ def figures_table(title: str, columns: tuple[str, ...]) -> "Table":
 
 
 def number(value: float | None, digits: int) -> str:
-    """Write a figure, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """Write a figure, or a dash where there is none (None or NaN)."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
