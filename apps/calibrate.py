@@ -91,8 +91,11 @@ def _draw(config: CalibrateConfig) -> None:
     if config.board is None or config.draw_board is None:
         raise PosekitError("--draw-board: which? name it by --board")
     require_places((config.draw_board,), ())
-    draw_board(parse_board(config.board), config.draw_board)
-    print(f"{config.draw_board}: print it at 100 %, measure a square, and give --board what you measured")
+    width, height = draw_board(parse_board(config.board), config.draw_board)
+    print(
+        f"{config.draw_board}: a page of {1000 * width:.0f} x {1000 * height:.0f} mm; print it at 100 %, measure a square, "
+        "and give --board what you measured"
+    )
 
 
 def _check(config: CalibrateConfig) -> None:

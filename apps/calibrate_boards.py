@@ -34,6 +34,7 @@ class _Result:
     figures: "CalibrationFigures"
     offsets: "TimeOffsets | None"
     said: tuple[str, ...]
+    out_of_step: bool = False
 
 
 def calibrate(config: "CalibrateConfig") -> None:
@@ -41,7 +42,7 @@ def calibrate(config: "CalibrateConfig") -> None:
     from rich.console import Console
 
     from posekit.apps.calibrate_lenses import find_lenses, finish_lenses, given_lenses
-    from posekit.apps.calibrate_world import read_world_inputs
+    from posekit.apps.calibrate_world import check_world, read_world_inputs
     from posekit.apps.progress import progress_bars
     from posekit.calibration.boards.board import parse_board
     from posekit.calibration.boards.capture import find_board_capture
@@ -56,6 +57,7 @@ def calibrate(config: "CalibrateConfig") -> None:
     inputs = read_world_inputs(config)
     start = time.perf_counter()
     capture = find_board_capture(config.folder)
+    check_world(config, inputs.points, capture.cameras, capture)
     with progress_bars() as progress:
         found = film_views(
             capture,
@@ -106,6 +108,7 @@ def _rig(
     offsets, untold = _time_offsets(views, lenses, calibration.rig.names)
     on = config.time_offsets == "on" and len(untold) < len(calibration.rig)
     said = _words_on_offsets(views, offsets, untold, on=on)
+    out_of_step = False
     if on or (offsets.out_of_step.any() and not untold):
         stepped_views, stepped_lenses, stepped = _in_step(views, lenses, offsets, settings)
         other = calibrate_rig(stepped_views, _with_poses(stepped_lenses, calibration.rig), stepped, start=True)
@@ -119,8 +122,9 @@ def _rig(
                 stepped,
                 _with_clock_sigma(other, offsets),
             )
-            said += ("the rig was made with the cameras brought into step; calibration.toml says by how much",)
+            said += ("the rig was made with the cameras brought into step; its file says by how much (time_offset_s)",)
         elif better:
+            out_of_step = True
             gain = f"{other.noise_px:.2f} px instead of {calibration.noise_px:.2f}"
             said += (
                 f"in step the corners' noise would be {gain}: run again with --time-offsets on, or mend the timestamps",
@@ -128,7 +132,7 @@ def _rig(
         else:
             said = ()
     figures = _figures(calibration, lenses, settings)
-    return _Result(calibration, figures, offsets, said)
+    return _Result(calibration, figures, offsets, said, out_of_step)
 
 
 def _figures(calibration: "RigCalibration", lenses: "list[Camera]", settings: Any) -> "CalibrationFigures":
@@ -249,7 +253,7 @@ def _finish_rig(
 
     calibration, figures = result.calibration, result.figures
     people = None if config.keypoints is None else identified_people(config, calibration.rig)[0]
-    rig, worlds = place_in_world(config, calibration.rig, calibration, points, people)
+    rig, worlds, missed = place_in_world(config, calibration.rig, calibration, points, people)
     whole = whole_way(worlds)
     uncertainty = calibration.uncertainty.scaled(float(whole.world_from_old.scale) if whole else 1.0)
     content = figures.as_json()
@@ -260,25 +264,31 @@ def _finish_rig(
         "board": str(found.views.board),
         "notes": list(found.notes),
         "unlinked": calibration.unlinked | without,
-        "world": [words for world in worlds for words in world.words],
+        "world": [words for world in worlds for words in world.words] + missed,
         "time_offsets": _offset_figures(result, found.views.fps),
         "lenses": lens_figures(calibrated)["cameras"] if calibrated else {},
     }
     lens_words = [words for lens in calibrated.values() for words in lens.warnings]
-    summary = (verdict(figures, calibration, whole), *result.said)
+    summary = (verdict(figures, calibration, whole, out_of_step=result.out_of_step), *result.said, *missed)
+    weak = advice(figures, calibration, whole)
+    content |= {"verdict": summary[0], "said": list(result.said), "advice": list(weak), "lens_warnings": lens_words}
     write_outputs(config, rig, content)
     if config.report is not None:
         sections = [
             *([words_section("How the pictures were read", found.notes)] if found.notes else []),
             *([words_section("Lenses by themselves", lens_words)] if lens_words else []),
-            *([words_section("The world", content["world"])] if worlds else []),
+            *([words_section("The world", content["world"])] if content["world"] else []),
             *calibration_sections(calibration, figures, whole),
             record_section("How this was made", settings_of(config)),
         ]
         write_report(config.report, f"Calibration of {config.folder}", summary, sections)
     _print_rig(console, figures, calibration.rig, uncertainty)
-    for line in (*summary, *content["world"], *advice(figures, calibration, whole)):
+    for line in (*summary, *(words for world in worlds for words in world.words), *weak):
         console.print(line)
+    if rig.cameras[0].name == calibration.reference and not any(world.z_up for world in worlds):
+        console.print(
+            f"The world is {calibration.reference}'s own, y down; --world board, points or people sets it upright."
+        )
 
 
 def _offset_figures(result: _Result, fps: float | None) -> dict[str, Any]:
@@ -320,3 +330,5 @@ def _print_rig(console: Any, figures: "CalibrationFigures", rig: "Rig", uncertai
             f"{rig.cameras[c].matrix[0, 0]:.1f}",
         )
     console.print(table)
+    console.print("held out: in moments the rig was not made from; by others: boards placed without that camera;")
+    console.print("+- mm: how well its place is known, beside the first camera (one standard deviation)")

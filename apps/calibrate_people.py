@@ -15,7 +15,13 @@ def refine(config: "CalibrateConfig") -> None:
 
     from rich.console import Console
 
-    from posekit.apps.calibrate_world import identified_people, place_in_world, read_world_inputs, whole_way
+    from posekit.apps.calibrate_world import (
+        check_world,
+        identified_people,
+        place_in_world,
+        read_world_inputs,
+        whole_way,
+    )
     from posekit.apps.provenance import write_record
     from posekit.calibration.formats import read_rig, write_aniposelib
     from posekit.calibration.people.refinement import refine_rig
@@ -31,12 +37,13 @@ def refine(config: "CalibrateConfig") -> None:
     start = time.perf_counter()
     whole = read_rig(config.refine)
     points = read_world_inputs(config).points
+    check_world(config, points, whole.names, None)
     whole, offset_words = _with_time_offsets(config, whole)
     people, rig = identified_people(config, whole)
     refinement = refine_rig(people, rig, config.free)
-    refined, worlds = place_in_world(config, refinement.rig, None, points, people)
+    refined, worlds, missed = place_in_world(config, refinement.rig, None, points, people)
     figures = _figures(refinement, rig, time.perf_counter() - start)
-    words = [*offset_words, *(line for world in worlds for line in world.words)]
+    words = [*offset_words, *(line for world in worlds for line in world.words), *missed]
     figures["words"] = words
     write_aniposelib(config.out, refined, f"posekit calibrate --refine {config.refine} --free {config.free}")
     inputs = [config.refine, config.keypoints, *([config.points] if config.points else [])]

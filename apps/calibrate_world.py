@@ -9,6 +9,7 @@ from posekit.errors import PosekitError, PosekitWarning
 
 if TYPE_CHECKING:
     from posekit.apps.calibrate import CalibrateConfig
+    from posekit.calibration.boards.capture import BoardCapture
     from posekit.calibration.rigs.calibration import RigCalibration
     from posekit.calibration.world.frame import WorldFrame
     from posekit.calibration.world.marked_points import MarkedPoints
@@ -34,26 +35,58 @@ def read_world_inputs(config: "CalibrateConfig") -> WorldInputs:
     return WorldInputs(points, people)
 
 
+def check_world(
+    config: "CalibrateConfig", points: "MarkedPoints | None", cameras: Sequence[str], capture: "BoardCapture | None"
+) -> None:
+    """Raise PosekitError where what is wanted of the world names what is not there, before the work is done."""
+    if points is not None:
+        for name, pixels in points.pixels.items():
+            for camera in pixels:
+                if camera not in cameras:
+                    raise PosekitError(
+                        f"{points.source}: [points.{name}]: there is no camera '{camera}'; there are: {', '.join(cameras)}"
+                    )
+        for name in ("origin", "x", "plane") if config.world == "points" else ():
+            if name not in points.pixels:
+                raise PosekitError(
+                    f"{points.source}: [points.{name}]: is missing; --world points takes origin, x and plane"
+                )
+        for end in points.distance[0] if points.distance else ():
+            if end not in points.pixels and end not in cameras:
+                raise PosekitError(
+                    f"{points.source}: [distance] between: '{end}' is neither a marked point nor a camera"
+                )
+    if config.world_frame is not None and capture is not None:
+        labels = [capture.label(moment) for moment in range(len(capture.pictures))]
+        if config.world_frame not in labels:
+            raise PosekitError(
+                f"--world-frame: there is no frame {config.world_frame} in {capture.folder}; they go from {labels[0]} to "
+                f"{labels[-1]}"
+            )
+
+
 def place_in_world(
     config: "CalibrateConfig",
     rig: "Rig",
     calibration: "RigCalibration | None",
     points: "MarkedPoints | None",
     people: "Keypoints2D | None",
-) -> "tuple[Rig, list[WorldFrame]]":
-    """Give a rig its scale, then its world; returns what was done, too. people: identified, slot p is person p.
+) -> "tuple[Rig, list[WorldFrame], list[str]]":
+    """Give a rig its scale, then its world; returns what was done, and what could not be done, too.
 
-    What cannot be had is told by a warning, and left out: a rig is not lost for its world.
+    people: identified, slot p is person p. What cannot be had is left out: a rig is not lost for its world.
     """
     steps: list[WorldFrame] = []
+    missed: list[str] = []
     for step in _wanted_steps(config, calibration, points, people):
         try:
             steps.append(step(rig, float(steps[-1].world_from_old.scale) if steps else 1.0))
         except PosekitError as error:
-            warnings.warn(PosekitWarning(f"{error}; the world and its scale stay as they are"), stacklevel=2)
+            missed.append(f"{error}; the world and its scale stay as they are")
+            warnings.warn(PosekitWarning(missed[-1]), stacklevel=2)
             continue
         rig = steps[-1].rig
-    return rig, steps
+    return rig, steps, missed
 
 
 def _wanted_steps(

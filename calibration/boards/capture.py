@@ -105,10 +105,13 @@ def _open_videos(found: BoardFolder) -> BoardCapture:
         count = _common_length(readers)
         pictures = np.repeat(np.arange(count)[:, None], len(readers), axis=1)
         return BoardCapture(found.folder, cameras, sizes, pictures, readers, fps=readers[0].fps)
-    times = read_timestamps(file).of(cameras)
+    everyone = read_timestamps(file)
+    times = everyone.of(cameras)
     for camera, reader in zip(cameras, readers, strict=True):
         times.check_frame_count(camera, reader.frame_count, str(reader.path))
     note = f"{file.name} says which frames belong together and when each was taken"
+    if len(everyone.cameras) > len(cameras):
+        note += f"; it names {len(everyone.cameras)} cameras, of which {len(cameras)} have a video here: {', '.join(cameras)}"
     return BoardCapture(
         found.folder, cameras, sizes, times.frames, readers, times_s=times.times_s, fps=readers[0].fps, notes=(note,)
     )

@@ -28,12 +28,12 @@ _DPI = (30, 2400)
 _MOST_PIXELS = 400_000_000
 
 
-def draw_board(board: Board, path: str | Path, *, dpi: float = 300) -> None:
+def draw_board(board: Board, path: str | Path, *, dpi: float = 300) -> tuple[float, float]:
     """Write a page with the board at true size: vectors to a .pdf, to a .png pixels of which `dpi` make an inch.
 
     Below the board stand its description, the length of a side and a ruler, to be measured on the print. The page is the
-    smallest DIN A page that holds it, or one of its own. Raises PosekitError for another suffix, or for a picture that would be
-    too large.
+    smallest DIN A page that holds it, or one of its own; its width and height (m) are returned. Raises PosekitError for another
+    suffix, or for a picture that would be too large.
     """
     path = Path(path)
     page = _lay_out(board)
@@ -53,6 +53,7 @@ def draw_board(board: Board, path: str | Path, *, dpi: float = 300) -> None:
         raise PosekitError(f"{path}: a board is drawn as .pdf or .png, not '{path.suffix}'")
     with write_whole(path) as temporary:
         temporary.write_bytes(content)
+    return page.width, page.height
 
 
 def board_image(board: Board, pixel_m: float, margin_m: float) -> NDArray[np.uint8]:

@@ -52,22 +52,36 @@ _OUT_OF_STEP_FRAMES, _OUT_OF_STEP_SIGMAS, _OUT_OF_STEP_S = 0.25, 5.0, 1 / 120
 #: good one are within the latter.
 _GOOD_PX, _USABLE_PX = 1.0, 2.5
 
+#: Of a good rig all places are known to this share of their distance from the first camera (one standard deviation).
+_GOOD_SHARE = 0.01
+
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "middle", "right")
 
 
-def verdict(figures: CalibrationFigures, calibration: RigCalibration, world: WorldFrame | None = None) -> str:
+def verdict(
+    figures: CalibrationFigures,
+    calibration: RigCalibration,
+    world: WorldFrame | None = None,
+    *,
+    out_of_step: bool = False,
+) -> str:
     """The whole calibration in a few sentences.
 
     world: what the rig was moved to after that, which may have given it its scale. It is called good or usable by errors in
     moments that it was not made from; where there are none for a camera, or its lens was looked for in fewer than five
-    pictures, it is said that this could not be checked. It is not good where more than a few of one camera's corners fit badly.
+    pictures, it is said that this could not be checked. It is not good where more than a few of one camera's corners fit
+    badly, or where a camera's place is known to no better than a hundredth of its distance. out_of_step: cameras are known to
+    be out of step, and the rig does not allow for it: held-out moments, where the board is placed anew, hardly show what that
+    does to it.
     """
     judged = figures.heldout or figures.fitted
     width = float(np.mean([camera.size[0] for camera in calibration.rig.cameras]))
     error = judged.mean_px * 1280 / width
     unchecked = list(_unchecked(figures, calibration))
     of = "that were not used for it" if figures.heldout else "that it was made from"
-    if error > _USABLE_PX:
+    if out_of_step:
+        told = f"Do not use this rig as it is, for its cameras are out of step: corners {of}"
+    elif error > _USABLE_PX:
         told = f"The calibration is poor: corners {of}"
     elif figures.heldout is None:
         told = f"The calibration could not be checked, for no moments could be spared: corners {of}"
@@ -75,7 +89,8 @@ def verdict(figures: CalibrationFigures, calibration: RigCalibration, world: Wor
         told = f"The calibration could not be checked as a whole: {phrases(unchecked)}. Corners {of}"
     else:
         worst = max(camera.fitted.p95_px for camera in figures.cameras) * 1280 / width
-        told = f"The calibration is {'good' if error <= _GOOD_PX and worst <= _USABLE_PX else 'usable'}: corners {of}"
+        good = error <= _GOOD_PX and worst <= _USABLE_PX and _largest_share(calibration) <= _GOOD_SHARE
+        told = f"The calibration is {'good' if good else 'usable'}: corners {of}"
     told += f" lie {judged.mean_px:.2f} px from where the rig has them, on average, in pictures {width:.0f} px wide."
     scale = figures.scale
     if np.isfinite(scale.mean_m):
@@ -84,6 +99,14 @@ def verdict(figures: CalibrationFigures, calibration: RigCalibration, world: Wor
             f"{1000 * scale.mean_absolute_error_m:.2f} mm off on average."
         )
     return " ".join((told, *_scales_that_disagree(figures, world)))
+
+
+def _largest_share(calibration: RigCalibration) -> float:
+    """The worst known camera's standard deviation of its place, as a share of its distance from the first one."""
+    sigma = np.linalg.norm(calibration.uncertainty.position_sigma_m, axis=-1)
+    centres = np.stack([camera.centre_world for camera in calibration.rig.cameras])
+    away = np.linalg.norm(centres - centres[0], axis=-1)
+    return float((sigma[1:] / np.maximum(away[1:], 1e-9)).max(initial=0.0))
 
 
 def advice(

@@ -185,6 +185,14 @@ def test_few_pictures_of_all_cameras_are_not_compared_with_themselves() -> None:
 def test_a_lens_of_few_pictures_or_a_camera_without_a_check_is_never_called_good() -> None:
     base, figures = good()
     assert verdict(figures, base).startswith("The calibration is good")
+    assert verdict(figures, base, out_of_step=True).startswith("Do not use this rig as it is")
+    # Half of a hundredth of the way in each of three axes is 0.9 hundredths, a whole one 1.7.
+    away = np.linalg.norm(base.rig.cameras[1].centre_world - base.rig.cameras[0].centre_world)
+    for share, word in ((0.005, "good"), (0.01, "usable")):
+        pose = np.zeros_like(base.uncertainty.pose)
+        pose[1, 3:, 3:] = (share * away) ** 2 * np.eye(3)
+        loose = replace(base, uncertainty=replace(base.uncertainty, pose=pose))
+        assert verdict(figures, loose).startswith(f"The calibration is {word}")
     used = base.used.copy()
     used[np.flatnonzero(used[:, 1].any(axis=-1))[4:], 1] = False
     adjusted = replace(base.uncertainty, lens_sigma=({"fx": 1.0},) * 4)
