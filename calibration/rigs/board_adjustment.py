@@ -250,7 +250,7 @@ class _View:
 
     def __init__(self, state: BoardState, seen: Observations, piece: slice, *, still: bool) -> None:
         self.frame, self.camera = seen.frame[piece], seen.camera[piece]
-        self._seen, self._piece, self._state = seen, piece, state
+        self._seen, self._piece = seen, piece
         self._weight = seen.weight[piece]
         self._rates = state.rates[self.frame]
         delay = seen.delay_s[piece] + state.time_offset_s[self.camera]
