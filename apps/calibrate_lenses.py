@@ -81,17 +81,17 @@ def finish_lenses(
     }
     told = f"Only the lenses are calibrated ({why}): every camera in {config.out} stands at the origin."
     words = [line for lens in calibrated.values() for line in lens.warnings]
+    write_outputs(config, rig, content)
     if config.report is not None:
         from posekit.calibration.report.page import lens_sections
 
         sections = [
-            words_section("How the pictures were read", found.notes),
+            *([words_section("How the pictures were read", found.notes)] if found.notes else []),
             words_section("What is weak", words or ["Nothing weak was found."]),
             *lens_sections(found.views, calibrated),
             record_section("How this was made", settings_of(config)),
         ]
         write_report(config.report, f"Lenses of {config.folder}", (told,), sections)
-    write_outputs(config, rig, content)
     table = figures_table("lenses", ("camera", "views", "rms px", "fx px", "+-", "fy px", "+-"))
     for name, lens in calibrated.items():
         matrix = lens.camera.matrix

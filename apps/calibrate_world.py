@@ -1,11 +1,10 @@
 """The world of a calibrated rig, and its scale."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posekit.errors import PosekitError, PosekitWarning
+from posekit.errors import PosekitError
 
 if TYPE_CHECKING:
     from posekit.apps.calibrate import CalibrateConfig
@@ -83,7 +82,6 @@ def place_in_world(
             steps.append(step(rig, float(steps[-1].world_from_old.scale) if steps else 1.0))
         except PosekitError as error:
             missed.append(f"{error}; the world and its scale stay as they are")
-            warnings.warn(PosekitWarning(missed[-1]), stacklevel=2)
             continue
         rig = steps[-1].rig
     return rig, steps, missed

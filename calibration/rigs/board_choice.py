@@ -32,13 +32,15 @@ class ChosenBoards:
 
 
 def choose_boards(
-    poses: BoardPoses, rotation: Array, translation: Array, symmetries: NDArray[np.int64]
+    poses: BoardPoses, rotation: Array, translation: Array, symmetries: NDArray[np.int64] | None = None
 ) -> ChosenBoards:
     """Take, at every moment, the one camera's answer that all cameras that saw the board agree with best.
 
     rotation (C, 3, 3), translation (C, 3): camera_from_world, NaN for cameras that take no part. symmetries: (S, K), see
-    `Board.symmetries`.
+    `Board.symmetries`; None where the corners are in one order already.
     """
+    if symmetries is None:
+        symmetries = np.arange(len(poses.points))[None]
     F, C = poses.found.shape
     known = poses.found & np.isfinite(translation[:, 0])
     frame, camera = np.nonzero(known)

@@ -205,7 +205,7 @@ class _Adjustment:
         seen, frames = self._observed
         state = BoardState(
             CameraBatch.from_rig(self.rig),
-            torch.tensor([camera.time_offset_s for camera in self.rig.cameras], dtype=torch.float64),
+            torch.from_numpy(time_offsets(self.rig)),
             torch.from_numpy(self.boards.rotation[frames]),
             torch.from_numpy(self.boards.translation[frames]),
             torch.zeros(len(frames), 6, dtype=torch.float64),
@@ -281,9 +281,7 @@ class _Adjustment:
     def _turned(self, problem: BoardProblem, state: BoardState, frames: NDArray[np.int64]) -> BoardState:
         """Choose the boards' poses anew with the cameras as they are now, and keep what fits better."""
         poses = self.poses.at(frames)
-        boards = choose_boards(
-            poses, state.cameras.rotation.numpy(), state.cameras.translation.numpy(), np.arange(len(poses.points))[None]
-        )
+        boards = choose_boards(poses, state.cameras.rotation.numpy(), state.cameras.translation.numpy())
         found = torch.from_numpy(np.isfinite(boards.translation[:, 0]))
         chosen = replace(
             state,

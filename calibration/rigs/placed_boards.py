@@ -93,8 +93,7 @@ def place_boards(
         views = replace(views, corners_px=np.where(chosen[..., None, None], views.corners_px, np.nan))
     poses = find_board_poses(views, rig.cameras)
     batch = CameraBatch.from_rig(rig)
-    itself = np.arange(len(poses.points))[None]
-    chosen_boards = choose_boards(poses, batch.rotation.numpy(), batch.translation.numpy(), itself)
+    chosen_boards = choose_boards(poses, batch.rotation.numpy(), batch.translation.numpy())
     offsets = time_offsets(rig)
     seen, frames = observations(views, np.isfinite(chosen_boards.translation[:, 0]), offsets)
     state = BoardState(
@@ -116,7 +115,7 @@ def place_boards(
 
 def with_own_rates(seen: Observations, state: BoardState) -> BoardState:
     """Fit the boards alone, each with the rates that its own moment's pictures ask for, whatever its neighbours say."""
-    loose = torch.tensor([_ANY_TURNING] * 3 + [_ANY_CARRYING] * 3, dtype=torch.float64)
+    loose = _rates(_ANY_TURNING, _ANY_CARRYING)
     prior = rate_prior(state, seen)
     return _settled(seen, state, replace(prior, sigma=loose.expand_as(prior.sigma)))
 
@@ -194,7 +193,7 @@ def rate_prior(state: BoardState, seen: Observations, *, sure_of_times: bool = T
     """
     F, time = len(state.middle), seen.moment_s
     mean = torch.zeros(F, 6, dtype=torch.float64)
-    sigma = torch.tensor([_TURNING] * 3 + [_CARRYING] * 3, dtype=torch.float64).repeat(F, 1)
+    sigma = _rates(_TURNING, _CARRYING).repeat(F, 1)
     if time is None or F < 2:
         return RatePrior(mean, sigma)
     before = torch.arange(F).sub(1).clamp(min=0)
@@ -207,11 +206,16 @@ def rate_prior(state: BoardState, seen: Observations, *, sure_of_times: bool = T
     # One neighbour only says the rate half a step away; twice the span stands for that.
     ends = (before == torch.arange(F)) | (after == torch.arange(F))
     share = ((span / 2) * torch.where(ends, 2.0, 1.0)[:, None] / _BETWEEN_S) ** 2
-    off = torch.tensor([_TURNING_OFF] * 3 + [_CARRYING_OFF] * 3, dtype=torch.float64) * share
+    off = _rates(_TURNING_OFF, _CARRYING_OFF) * share
     off = off if sure_of_times else _DOUBT * off
-    least = _LEAST_OFF * torch.tensor([_TURNING] * 3 + [_CARRYING] * 3, dtype=torch.float64)
+    least = _LEAST_OFF * _rates(_TURNING, _CARRYING)
     off = torch.minimum((off**2 + least**2).sqrt(), sigma)
     return RatePrior(torch.where(near[:, None], rates, mean), torch.where(near[:, None], off, sigma))
+
+
+def _rates(turning: float, carrying: float) -> Tensor:
+    """The six rates of a board (rad/s, m/s), alike along all axes."""
+    return torch.tensor([turning] * 3 + [carrying] * 3, dtype=torch.float64)
 
 
 def _rotation_vectors(rotation: Tensor) -> Tensor:
