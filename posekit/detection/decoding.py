@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 
+from posekit.models.heatmaps import pixels_from_cells
 from posekit.skeleton import HAND_21, Skeleton
-from posekit.training.heatmaps import pixels_from_cells
 
 #: Scores below this are all the same: nothing was seen.
 _LEAST_SCORE = 1e-3

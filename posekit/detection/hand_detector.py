@@ -12,8 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from posekit.detection.confidence import RAW_HEIGHT, ConfidenceCurve
 from posekit.detection.decoding import BoneLengths, decode_heatmaps
 from posekit.detection.hand_box import HandBox, box_from_hand, cut_crops, image_from_crop, transform_points
-from posekit.models.cpm import ConvolutionalPoseMachine, normalise_images
-from posekit.training.samples import images_to_tensor
+from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.images import images_to_tensor, normalise_images
 
 _Images = UInt8[np.ndarray, "H W 3"] | list[UInt8[np.ndarray, "H W 3"]]
 

@@ -94,11 +94,6 @@ class ConvolutionalPoseMachine(nn.Module):
         return torch.softmax(maps.flatten(2), dim=-1).view_as(maps) * (2.0 * math.pi * self.distribution_sigma**2)
 
 
-def normalise_images(images: Tensor) -> Tensor:
-    """Bring RGB pictures in [0, 1] to about zero mean and unit spread: (x - 0.5) / 0.25."""
-    return (images - 0.5) * 4.0
-
-
 def in_channels_last(model: ConvolutionalPoseMachine) -> ConvolutionalPoseMachine:
     """Lay out the model's weights channels last, in place: training on a processor is a third faster."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

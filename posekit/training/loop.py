@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from posekit.errors import PosekitError
 from posekit.io.files import write_whole
-from posekit.models.cpm import ConvolutionalPoseMachine, in_channels_last, normalise_images
-from posekit.training.heatmaps import gaussian_heatmaps, joint_weights
+from posekit.models.cpm import ConvolutionalPoseMachine, in_channels_last
+from posekit.models.heatmaps import gaussian_heatmaps, joint_weights
+from posekit.models.images import normalise_images
 from posekit.training.losses import distribution_loss, heatmap_loss
 from posekit.training.samples import CropBatch
 

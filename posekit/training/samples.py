@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from posekit.errors import PosekitError
+from posekit.models.images import images_to_tensor
 from posekit.training.augmentation import Augmentation, augment
 
 
@@ -98,11 +99,6 @@ class MixedSource:
             torch.cat([part.joints for part in parts]),
             torch.cat([part.weight for part in parts]),
         )
-
-
-def images_to_tensor(images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-    """Turn uint8 RGB pictures into float32 in [0, 1], channels first (in channels-last memory)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255.0)
 
 
 def augmented_batches(

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from posekit.detection.decoding import BoneLengths, choose_peaks, decode_heatmaps, find_peaks, fit_bone_lengths
+from posekit.models.heatmaps import gaussian_heatmaps
 from posekit.skeleton import HAND_21, Skeleton
-from posekit.training.heatmaps import gaussian_heatmaps
 
 CHAIN = Skeleton("chain", ("a", "b", "c", "d"), ((0, 1), (1, 2), (1, 3)), (), {"all": (0, 1, 2, 3)})
 

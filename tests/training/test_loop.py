@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from posekit.errors import PosekitError
-from posekit.models.cpm import ConvolutionalPoseMachine, normalise_images
+from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.images import normalise_images
 from posekit.models.trunks import ResidualTrunk
 from posekit.training.loop import TrainProgress, TrainSettings, one_cycle, train
 from posekit.training.samples import CropBatch

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from posekit.errors import PosekitError
+from posekit.models.images import images_to_tensor
 from posekit.training.augmentation import Augmentation
-from posekit.training.samples import LabelledCrops, MixedSource, augmented_batches, images_to_tensor
+from posekit.training.samples import LabelledCrops, MixedSource, augmented_batches
 
 
 def plain_crops(value: int, count: int = 10) -> LabelledCrops:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from posekit.training.heatmaps import cells_from_pixels, gaussian_heatmaps, joint_weights, pixels_from_cells
+from posekit.models.heatmaps import cells_from_pixels, gaussian_heatmaps, joint_weights, pixels_from_cells
 from posekit.training.losses import distribution_loss, heatmap_loss
 
 
