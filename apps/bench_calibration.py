@@ -1,9 +1,8 @@
 """``posekit bench calibration``: rigs with known truth, or real videos beside a peer."""
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from posekit.apps.bench import BenchConfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 #: Frames of a random rig, by layout: two a second. A board is carried past every camera of a corridor.
 _RING_FRAMES, _CORRIDOR_FRAMES_PER_CAMERA = 120, 20
@@ -11,13 +10,38 @@ _RING_FRAMES, _CORRIDOR_FRAMES_PER_CAMERA = 120, 20
 _LARGE_CAMERAS, _LARGE_FRAMES = 31, 2000
 
 
-def run(config: "BenchConfig") -> dict[str, Any]:
+@dataclass(frozen=True)
+class CalibrationBench:
+    """Calibrate synthetic rigs on a board; beside the peer, the videos of one."""
+
+    peer: Path | None = None
+    """Python interpreter of an environment that has aniposelib-pytorch 1.0: both calibrate the same videos."""
+    cameras: tuple[int, ...] = (4, 8, 16, 31)
+    """Numbers of cameras of posekit's own table."""
+    rigs: int = 5
+    """Random rigs of each kind in posekit's own table; with 0 only the largest one is timed."""
+    videos: Path | None = None
+    """Beside the peer: a folder with a video of the board per camera; rendered ones without it."""
+    board: str | None = None
+    """Beside the peer: the board in the videos, as `posekit calibrate` takes it."""
+    inverted: bool = False
+    """Beside the peer: the board is printed white on black; the peer gets inverted videos, made beforehand."""
+    threads: int = 2
+    """Threads for each; they never run at the same time."""
+    seed: int = 0
+    """Seed of the scenes."""
+    json: Path | None = None
+    """Write the figures here, too."""
+
+
+def run(config: CalibrationBench) -> dict[str, Any]:
     """Measure: beside the peer where there is one, else posekit's own table."""
     import cv2
     import torch
 
     from posekit.apps.bench_captures import compare
 
+    _check(config)
     if config.peer is not None:
         return {"benchmark": "calibration", **compare(config)}
     threads = torch.get_num_threads(), cv2.getNumThreads()
@@ -31,7 +55,30 @@ def run(config: "BenchConfig") -> dict[str, Any]:
     return {"benchmark": "calibration", **figures, "threads": config.threads, "torch": torch.__version__}
 
 
-def _table(config: "BenchConfig") -> list[dict[str, Any]]:
+def _check(config: CalibrationBench) -> None:
+    """Say before the work, not after it, what cannot be."""
+    from posekit.apps.checks import require_counts
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_file, require_folder
+
+    if config.peer is not None:
+        require_file(config.peer, "the Python interpreter of the peer's environment")
+    require_counts(threads=config.threads)
+    if config.rigs < 0:
+        raise PosekitError(f"--rigs: {config.rigs} is less than none")
+    if (config.videos is None) != (config.board is None):
+        raise PosekitError("--videos and --board belong together: the videos, and the board that they show")
+    if config.inverted and config.videos is None:
+        raise PosekitError("--inverted: belongs to --videos; rendered ones are not inverted")
+    if config.videos is not None:
+        require_folder(config.videos, "a folder with a video per camera")
+        if config.peer is None:
+            raise PosekitError("--videos: they are calibrated beside a peer: posekit bench calibration --peer PYTHON")
+    if any(count < 2 for count in config.cameras):
+        raise PosekitError(f"--cameras: {min(config.cameras)} makes no rig, 2 or more were expected")
+
+
+def _table(config: CalibrationBench) -> list[dict[str, Any]]:
     """Random rigs by layout and number of cameras: with lenses that are known, and with lenses that start far off."""
     from posekit.apps.bench_synthetic_rigs import LAYOUTS, calibrate_film, film_rig, summarise
 
@@ -54,7 +101,7 @@ def _table(config: "BenchConfig") -> list[dict[str, Any]]:
     return rows
 
 
-def _large(config: "BenchConfig") -> dict[str, Any]:
+def _large(config: CalibrationBench) -> dict[str, Any]:
     """31 cameras and 2,000 frames, in a process of its own, whose memory is measured."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor

@@ -18,7 +18,7 @@ import numpy as np
 from posekit.errors import PosekitError
 
 if TYPE_CHECKING:
-    from posekit.apps.bench import BenchConfig
+    from posekit.apps.bench_calibration import CalibrationBench
     from posekit.calibration.boards.board import Board
     from posekit.calibration.boards.views import BoardViews
     from posekit.camera import Rig
@@ -37,7 +37,7 @@ class _Run:
     printed_px: float
 
 
-def compare(config: "BenchConfig") -> dict[str, Any]:
+def compare(config: "CalibrationBench") -> dict[str, Any]:
     """Calibrate the videos by both; the errors are over the same corners, freely triangulated with each rig, none dropped."""
     from posekit.calibration.boards.board import parse_board
     from posekit.calibration.boards.capture import find_board_capture
@@ -73,7 +73,7 @@ def compare(config: "BenchConfig") -> dict[str, Any]:
 
 
 @contextmanager
-def _videos(config: "BenchConfig", board: "Board") -> Iterator[Path]:
+def _videos(config: "CalibrationBench", board: "Board") -> Iterator[Path]:
     if config.videos is not None:
         yield config.videos
         return
@@ -88,7 +88,7 @@ def _videos(config: "BenchConfig", board: "Board") -> Iterator[Path]:
 
 
 @contextmanager
-def _as_the_peer_needs_them(config: "BenchConfig", paths: list[Path]) -> Iterator[list[Path]]:
+def _as_the_peer_needs_them(config: "CalibrationBench", paths: list[Path]) -> Iterator[list[Path]]:
     """The videos, inverted where the board is printed so: the peer does not look for that, and this is not timed."""
     from posekit.io.video import VideoReader, write_video
 
@@ -105,7 +105,9 @@ def _as_the_peer_needs_them(config: "BenchConfig", paths: list[Path]) -> Iterato
         yield inverted
 
 
-def _run_peer(config: "BenchConfig", board: "Board", cameras: tuple[str, ...], videos: list[Path]) -> tuple[_Run, str]:
+def _run_peer(
+    config: "CalibrationBench", board: "Board", cameras: tuple[str, ...], videos: list[Path]
+) -> tuple[_Run, str]:
     """Calibrate with the peer's defaults, and return what it found and its name."""
     import cv2
 
@@ -139,7 +141,7 @@ def _run_peer(config: "BenchConfig", board: "Board", cameras: tuple[str, ...], v
 
 
 def _write_input(
-    config: "BenchConfig", board: "Board", cameras: tuple[str, ...], videos: list[Path], folder: Path
+    config: "CalibrationBench", board: "Board", cameras: tuple[str, ...], videos: list[Path], folder: Path
 ) -> None:
     content = {
         "names": cameras,
@@ -158,7 +160,7 @@ def _write_input(
     (folder / "input.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def _run_posekit(config: "BenchConfig", board: "Board", folder: Path) -> _Run:
+def _run_posekit(config: "CalibrationBench", board: "Board", folder: Path) -> _Run:
     """Run the command as a person does; its own seconds are from the videos to the rig, as the peer's are."""
     from posekit.calibration.formats import read_rig
 

@@ -11,19 +11,28 @@ from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
 
-#: Runs in the peer's interpreter, which knows nothing of posekit.
-SCRIPT = Path(__file__).with_name("bench_peer.py")
+#: Runs in the interpreter of aniposelib-pytorch, which knows nothing of posekit.
+ANIPOSELIB = Path(__file__).with_name("bench_peer.py")
 
 
 class Peer:
     """A process that does one work for every `run`, and sleeps in between. Use it in a ``with`` block.
 
-    work: as `bench_peer.WORKS` calls it. write_input: puts what it needs into a folder. name: of the library, once it runs.
+    work: as the script's WORKS call it. write_input: puts what it needs into a folder. name: of the library, once it runs.
+    script: what the peer's interpreter runs, which answers as bench_peer.py does.
     Raises PosekitError, with what the process last said, where it does not start or ends before it should.
     """
 
-    def __init__(self, python: Path, work: str, threads: int, write_input: Callable[[Path], None]) -> None:
+    def __init__(
+        self,
+        python: Path,
+        work: str,
+        threads: int,
+        write_input: Callable[[Path], None],
+        script: Path = ANIPOSELIB,
+    ) -> None:
         self._python = python
+        self._script = script
         self._work = work
         self._threads = threads
         self._write_input = write_input
@@ -55,7 +64,7 @@ class Peer:
         environment |= {"OMP_NUM_THREADS": str(self._threads), "OMP_WAIT_POLICY": "PASSIVE"}
         try:
             return subprocess.Popen(  # noqa: S603  # the interpreter that the person named
-                [self._python, SCRIPT, self._folder.name, self._work],
+                [self._python, self._script, self._folder.name, self._work],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from posekit.apps.bench import BenchConfig
     from posekit.camera import Rig
 
 #: Cameras of the scene on which a peer is measured, too.
@@ -23,6 +22,30 @@ OUTLIER_PX = 80.0
 #: A ring of 4 m around people: full HD, 1300 px of focal length, the lens of a machine vision camera (k1 k2 p1 p2 k3).
 _RADIUS, _SIZE, _FOCAL = 4.0, (1920, 1080), 1300.0
 _LENS = (-0.12, 0.06, 8e-4, -5e-4, -0.01)
+
+
+@dataclass(frozen=True)
+class TriangulationBench:
+    """Triangulate robustly: single points, 1 px of noise, 15 % of the detections 80 px off."""
+
+    peer: Path | None = None
+    """Python interpreter of an environment that has aniposelib-pytorch 1.0: both are timed in turn on the same input."""
+    cameras: tuple[int, ...] = (4, 8, 16, 31)
+    """Numbers of cameras of posekit's own table. The peer is measured on 8."""
+    points: int = 20_000
+    """Points per run."""
+    repeats: int = 5
+    """Runs of each, after one that does not count; the best one is taken, which was disturbed least."""
+    threads: int = 2
+    """Threads for each; they never run at the same time."""
+    threshold_px: float = 10.0
+    """Within how many pixels a view agrees, for each."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where posekit's tensors are: cpu or cuda. Beside the peer: cpu."""
+    seed: int = 0
+    """Seed of the scene."""
+    json: Path | None = None
+    """Write the figures here, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +88,13 @@ def _ring(count: int) -> "Rig":
     return Rig(tuple(cameras), "the ring")
 
 
-def run(config: "BenchConfig") -> dict[str, Any]:
+def run(config: TriangulationBench) -> dict[str, Any]:
     """Measure; the figures at the top are those of 8 cameras, ``cameras`` is posekit's own table."""
     import torch
 
     from posekit.errors import PosekitError
 
+    _check(config)
     if config.device != "cpu" and not torch.cuda.is_available():
         raise PosekitError(f"--device: '{config.device}' is not there (torch finds no GPU)")
     threads = torch.get_num_threads()
@@ -92,7 +116,23 @@ def run(config: "BenchConfig") -> dict[str, Any]:
     }
 
 
-def _compare(config: "BenchConfig") -> dict[str, Any]:
+def _check(config: TriangulationBench) -> None:
+    """Say before the work, not after it, what cannot be."""
+    from posekit.apps.checks import require_counts, require_positive
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_file
+
+    if config.peer is not None:
+        require_file(config.peer, "the Python interpreter of the peer's environment")
+        if config.device != "cpu":
+            raise PosekitError(f"--device: is '{config.device}'; beside a peer posekit is measured on the cpu")
+    require_counts(points=config.points, repeats=config.repeats, threads=config.threads)
+    require_positive("--threshold-px", config.threshold_px)
+    if any(count < 2 for count in config.cameras):
+        raise PosekitError(f"--cameras: {min(config.cameras)} cannot place a point, 2 or more were expected")
+
+
+def _compare(config: TriangulationBench) -> dict[str, Any]:
     """Measure on 8 cameras; with a peer, the two take turns on the same input."""
     from posekit.apps.bench_peer_process import Peer
     from posekit.errors import PosekitError
@@ -122,7 +162,7 @@ def _compare(config: "BenchConfig") -> dict[str, Any]:
     }
 
 
-def _write_scene(config: "BenchConfig", scene: Scene, folder: Path) -> None:
+def _write_scene(config: TriangulationBench, scene: Scene, folder: Path) -> None:
     """Write the peer's input."""
     cameras = scene.rig.cameras
     np.savez(
@@ -139,7 +179,7 @@ def _write_scene(config: "BenchConfig", scene: Scene, folder: Path) -> None:
     )
 
 
-def _table(config: "BenchConfig") -> list[dict[str, Any]]:
+def _table(config: TriangulationBench) -> list[dict[str, Any]]:
     """Measure posekit by number of cameras; they take turns, so that what else the machine does falls to all alike."""
     scenes = [make_scene(count, config.points, config.seed) for count in config.cameras]
     works = [_own_triangulation(config, scene) for scene in scenes]
@@ -158,7 +198,7 @@ def _table(config: "BenchConfig") -> list[dict[str, Any]]:
     ]
 
 
-def _own_triangulation(config: "BenchConfig", scene: Scene) -> Callable[[], NDArray[np.float64]]:
+def _own_triangulation(config: TriangulationBench, scene: Scene) -> Callable[[], NDArray[np.float64]]:
     """Return what is timed: from pixels, lens included, to points (N, 3)."""
     import torch
 

@@ -49,3 +49,10 @@ def require_positive(option: str, value: float | None) -> None:
     """Refuse a number that is not positive and finite; None is an option that was not given."""
     if value is not None and not 0 < value < math.inf:
         raise PosekitError(f"{option}: {value:g} is not a positive number")
+
+
+def require_counts(**counts: int) -> None:
+    """Refuse an option that is not a positive number; each is named as its field is."""
+    for name, value in counts.items():
+        if value < 1:
+            raise PosekitError(f"--{name.replace('_', '-')}: {value} is not a positive number")

@@ -1,4 +1,4 @@
-"""``posekit convert``: camera files into each other, and other tools' 2D keypoints to posekit's."""
+"""``posekit convert``: camera files into each other, other tools' 2D keypoints to posekit's, and weights to ONNX."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +22,21 @@ CameraFormat = Literal[
     "qualisys",
 ]
 
+#: Names the weights that come with posekit, where a file of others could be named.
+SHIPPED_DETECTOR = Path("hand-cpm")
+
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """Convert camera files into each other, and 2D keypoints of other tools to keypoints2d.h5."""
+    """Convert camera files into each other, 2D keypoints of other tools to keypoints2d.h5, and a hand detector to ONNX."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """Cameras: .toml (aniposelib, Pose2Sim, FreeMoCap, Caliscope), .qca.txt (Qualisys), .json (Panoptic), .yml (OpenCV), or
-    the folder of EasyMocap, OpenPose, OpenCV or COLMAP. Or 2D keypoints: what `posekit triangulate` reads."""
+    the folder of EasyMocap, OpenPose, OpenCV or COLMAP. Or 2D keypoints: what `posekit triangulate` reads. Or a hand detector:
+    .safetensors, or the word hand-cpm for the one that comes with posekit."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-    """Cameras: .toml (aniposelib), .json (Panoptic), .yml (OpenCV), or a folder (EasyMocap). 2D keypoints: .h5."""
+    """Cameras: .toml (aniposelib), .json (Panoptic), .yml (OpenCV), or a folder (EasyMocap). 2D keypoints: .h5. A hand
+    detector: .onnx, which onnxruntime runs, and `posekit detect --weights` takes."""
     format: Annotated[CameraFormat | None, tyro.conf.arg(name="from")] = None
     """Read the cameras as this format, whatever their name and content suggest."""
     units: Literal["m", "cm", "mm"] | None = None
@@ -51,10 +56,13 @@ def main(config: ConvertConfig) -> None:
     from posekit.calibration.formats import Unsaid, find_format
     from posekit.errors import PosekitError
 
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    if config.source.suffix.lower() == ".safetensors" or config.source == SHIPPED_DETECTOR:
+        console.print(_convert_detector(config))
+        return
     if not config.source.exists():
         raise PosekitError(f"{config.source}: no such file or folder (cameras or 2D keypoints were expected)")
     _check_output(config)
-    console = Console(markup=False, highlight=False, soft_wrap=True)
     if config.format or find_format(config.source):
         for name, value in (("--skeleton", config.skeleton), ("--fps", config.fps)):
             if value is not None:
@@ -138,3 +146,28 @@ def _convert_keypoints(config: ConvertConfig) -> str:
     write_record(config.out, "convert", config, [config.source])
     rate = "" if source.fps is None else f" at {source.fps:g} per second"
     return f"{config.out}: {F} frames{rate}, {C} cameras ({', '.join(source.cameras)}), up to {P} people, {J} joints"
+
+
+def _convert_detector(config: ConvertConfig) -> str:
+    from posekit.apps.checks import require_places
+    from posekit.apps.provenance import write_record
+    from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS, load_detector, read_training
+    from posekit.detection.onnx_network import export_onnx
+    from posekit.errors import PosekitError
+
+    source = LIGHT_HAND_WEIGHTS if config.source == SHIPPED_DETECTOR else config.source
+    for name in ("format", "units", "size", "skeleton", "fps"):
+        if getattr(config, name) is not None:
+            raise PosekitError(
+                f"--{'from' if name == 'format' else name}: {source} holds a hand detector, which has none"
+            )
+    if config.out.suffix.lower() != ".onnx":
+        raise PosekitError(f"{config.out}: a hand detector is written as .onnx, not as '{config.out.suffix}'")
+    require_places((config.out,), (source,))
+    detector = load_detector(source)
+    apart = export_onnx(config.out, detector, read_training(source))
+    write_record(config.out, "convert", config, [source])
+    return (
+        f"{config.out}: {detector.architecture}, crops of {detector.crop_size} px, batches of any size; "
+        f"its heights differ from torch's by {apart:.1g} at most"
+    )

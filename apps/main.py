@@ -18,6 +18,7 @@ from posekit.errors import PosekitError, PosekitWarning
 # and --help imports all of them: they import torch, cv2 and the like inside main.
 COMMANDS: dict[str, str] = {
     "demo": "posekit.apps.demo",
+    "detect": "posekit.apps.detect",
     "bootstrap": "posekit.apps.bootstrap",
     "triangulate": "posekit.apps.triangulate",
     "train": "posekit.apps.train",

@@ -1,264 +1,327 @@
 """``posekit train``: labels to weights."""
 
+import contextlib
+import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from posekit.apps.train_data import CROP, check_set, drawn_hands, held_out_hands, mixed_source
+
 if TYPE_CHECKING:
     from posekit.detection.hand_detector import HandDetector
-    from posekit.training.composites import CompositedCrops
-    from posekit.training.hand_training import HandScores
+    from posekit.training.hand_training import HandTrainSettings
     from posekit.training.loop import TrainProgress
-    from posekit.training.samples import LabelledCrops
-
-# Rendered hands are kept at 192 px with 58 px of hand, the scale of the 128 px crops, so that a crop can be turned and shrunk
-# before it meets the picture's edge.
-_PICTURE = 192
-_HAND_IN_PICTURE = 3.3
-_CROP = 128
-_BACKGROUND_SIZE = 256
+    from posekit.training.processes import Processes
+    from posekit.training.size_schedule import SizeSchedule
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train the light hand detector on drawn hands; no picture of a person is used."""
+    """Train a hand detector on drawn hands; no picture of a person is used unless --data, --crops or --unlabelled name some.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m posekit.apps.main train OUT --device cuda ...
+    """
 
     out: Annotated[Path, tyro.conf.Positional]
-    """The weights to write (.safetensors); beside them a model card (.md) and the record of the run."""
+    """The weights to write (.safetensors); beside them a model card (.md), the losses (.losses.jsonl) and the record of the
+    run."""
+    network: str = "light_hand_cpm"
+    """Which network: one of posekit.models.hand_networks."""
     hands: int = 20_000
     """Different hands to draw first; every batch lays them over other backgrounds."""
     backgrounds: int = 1_500
     """Different backgrounds to draw."""
     held_out: int = 768
     """Hands to fit the confidence on, and as many again to measure on; the training sees none of them."""
+    data: tuple[str, ...] = ()
+    """Labelled hand sets on your disk to mix in, each as KIND:FOLDER (see posekit.datasets.labelled_hands)."""
+    data_share: float = 0.5
+    """Their share of every batch, all sets together."""
+    crops: tuple[Path, ...] = ()
+    """Labels that `posekit bootstrap` made (crops.h5) to mix in."""
+    crops_share: float = 0.3
+    """Their share of every batch, all files together."""
     steps: int = 2_000
     """Batches to train on."""
     minutes: float | None = None
     """End the training after this long, if that comes before the last step."""
     batch_size: int = 24
-    """Crops in a batch."""
-    small_size: int = 112
-    """Side in px of the crops of the first part of the training; smaller ones cost less. A multiple of 16."""
-    small_share: float = 0.9
-    """How much of the training that part is."""
-    learning_rate: float = 2e-3
+    """Full-size crops in a batch of each process; of smaller ones, as many more as cost the same."""
+    sizes: tuple[str, ...] = ("0.4:64", "0.3:96", "0.3:128")
+    """Progressive resizing: parts of the training, each with the side in px of its crops, a multiple of 32. The last is 128."""
+    learning_rate: float = 1e-2
     """Highest learning rate of the one-cycle schedule."""
     seed: int = 0
     """Of hands, backgrounds, augmentation and first weights."""
+    teacher: Path | None = None
+    """Weights of a heavier detector whose answers the network learns beside the labels (distillation)."""
+    teacher_weight: float = 1.0
+    """Weight of the teacher's maps beside the labels' 1."""
+    temperature: float = 2.0
+    """By which the logits of teacher and student are divided."""
+    feature_weight: float = 0.1
+    """Weight of the teacher's features; it falls to 0 at the end."""
+    unlabelled: Path | None = None
+    """Folder of pictures without labels, one upright right hand in the middle of each; only the teacher speaks of them."""
+    unlabelled_share: float = 0.25
+    """Their share of every batch."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to train."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What convolutions compute with; auto is bfloat16 where the device has it in hardware."""
     threads: int | None = None
-    """Processor threads; all if not given."""
+    """Processor threads; all if not given. As many processes draw the hands."""
+    loaders: int | None = None
+    """Threads that make batches ahead; 0 on a processor and 4 beside a GPU if not given."""
     cache: Path | None = None
     """Folder to keep the drawn hands in for the next run; 147 kB each. A temporary one if not given."""
     start: Path | None = None
     """Weights to go on from, instead of random ones."""
     checkpoint: Path | None = None
     """File to resume an interrupted training from, and to keep it in."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints."""
     save_every: float = 10.0
     """Minutes after which the weights so far are written to `out`."""
+    log: Path | None = None
+    """Folder to write TensorBoard's event files to."""
 
 
 def main(config: TrainConfig) -> None:
     """Run the command."""
-    import contextlib
+    import torch
+
+    from posekit.training.processes import joined_processes
+
+    sizes = _check(config)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    with joined_processes(config.device) as (processes, device):
+        _train(config, sizes, processes, device)
+
+
+def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", device: Any) -> None:
     import tempfile
 
-    import torch
     from rich.console import Console
 
     from posekit.apps.progress import progress_bars
+    from posekit.apps.train_card import write_card
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
-    from posekit.training.hand_training import HandTrainSettings, fit_detector, measure_detector, train_hand_detector
-    from posekit.training.loop import TrainSettings
+    from posekit.training.hand_training import measure_detector, train_hand_detector
 
-    _check(config)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     start = load_detector(config.start) if config.start else None
-    if start is not None and start.crop_size != _CROP:
-        raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {_CROP}")
+    if start is not None and start.crop_size != CROP:
+        raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {CROP}")
+    teacher = load_detector(config.teacher) if config.teacher else None
     with contextlib.ExitStack() as stack:
-        folder = config.cache or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="posekit-hands-")))
-        show = stack.enter_context(progress_bars())
-        source = drawn_hands(folder, config.hands, config.backgrounds, config.seed, show)
-        fit_on = held_out_hands(config.seed, config.held_out, 0, show)
-        saved_at = 0.0
-
-        def on_progress(progress: "TrainProgress") -> None:
-            nonlocal saved_at
-            steps = round(progress.step / progress.fraction)
-            show(f"train, loss {progress.loss:.5f}, {progress.samples_per_second:.0f} crops/s", progress.step, steps)
-            if progress.seconds - saved_at > 60 * config.save_every and progress.fraction < 1:
-                saved_at = progress.seconds
-                unfinished = fit_detector(progress.model, fit_on, _CROP)
-                _save(config, unfinished, {"seen": progress.step * config.batch_size, "finished": False})
-
-        settings = HandTrainSettings(
-            loop=TrainSettings(
-                steps=config.steps,
-                seconds=None if config.minutes is None else 60 * config.minutes,
-                learning_rate=config.learning_rate,
-                checkpoint=config.checkpoint,
-            ),
-            batch_size=config.batch_size,
-            crop_size=_CROP,
-            small_size=config.small_size,
-            small_share=config.small_share,
-            # A run that goes on from another's weights should not see the very same crops again.
-            seed=config.seed if start is None else config.seed + 1,
+        folder = config.cache
+        if folder is None:
+            # The first process's folder is the last to go.
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="posekit-hands-"))
+            folder = Path(processes.share_text(temporary))
+        show = stack.enter_context(progress_bars()) if processes.first else _show_nothing
+        workers = config.threads or os.cpu_count() or 1
+        if processes.first:
+            drawn_hands(folder, config.hands, config.backgrounds, config.seed, show, workers)
+            held_out_hands(config.seed, config.held_out, 0, show, folder, workers)
+        processes.wait()
+        drawn = drawn_hands(folder, config.hands, config.backgrounds, config.seed, show)
+        source = mixed_source(
+            drawn,
+            config.data,
+            config.data_share,
+            config.crops,
+            config.crops_share,
+            config.unlabelled,
+            config.unlabelled_share,
         )
-        detector, history = train_hand_detector(source, fit_on, settings, start, on_progress)
-        scores = measure_detector(detector, held_out_hands(config.seed, config.held_out, 1, show))
+        fit_on = held_out_hands(config.seed, config.held_out, 0, show, folder)
+        report = _reporter(config, fit_on, show) if processes.first else None
+        settings = _settings(config, sizes, str(device), go_on=start is not None)
+        detector, history = train_hand_detector(
+            source, fit_on, settings, start, report, teacher=teacher, processes=processes
+        )
+        if not processes.first:
+            processes.wait()
+            return
+        scores = measure_detector(detector, held_out_hands(config.seed, config.held_out, 1, show, folder, workers))
+        processes.wait()
     last = history[-1]
-    _save(
-        config,
-        detector,
-        {
-            "seen": int(last["step"]) * config.batch_size,
-            "finished": True,
-            "seconds": round(last["seconds"]),
-            "loss": last["loss"],
-            "held_out_pck_0.2": scores.pck02,
-            "held_out_pck_0.1": scores.pck01,
-        },
-    )
-    _write_card(config, last, scores)
+    figures = {
+        "seen": int(last["samples"]),
+        "finished": True,
+        "seconds": round(last["seconds"]),
+        "loss": last["loss"],
+        "held_out_pck_0.2": scores.pck02,
+        "held_out_pck_0.1": scores.pck01,
+        "held_out_mean_hand_pck_0.2": scores.mean_hand_pck02,
+        "held_out_auc": scores.auc,
+        "held_out_epe_b": scores.epe,
+    }
+    _save(config, detector, figures)
+    write_card(config, detector, last, scores)
     Console(markup=False, highlight=False).print(
-        f"{config.out}: PCK@0.2B {scores.pck02:.3f}, @0.1B {scores.pck01:.3f} on {scores.joints} joints of drawn hands never "
-        f"seen (a constant mean hand: {scores.mean_hand_pck02:.3f}), confidence off by {scores.calibration_error:.3f}"
+        f"{config.out}: PCK@0.2B {scores.pck02:.3f}, @0.1B {scores.pck01:.3f}, error {scores.epe_px:.1f} px, "
+        f"AUC {scores.auc:.3f} on {scores.joints} visible joints of drawn hands never seen (a constant mean hand: "
+        f"{scores.mean_hand_pck02:.3f}); with hidden joints {scores.all_pck02:.3f}; confidence off by "
+        f"{scores.calibration_error:.3f}"
     )
 
 
-def _check(config: TrainConfig) -> None:
-    from posekit.errors import PosekitError
-    from posekit.io.files import require_folder
+def _show_nothing(what: str, done: int, total: int) -> None:
+    """Stand in for the progress bars in all processes but the first."""
 
-    require_folder(config.out.parent, "the folder to write into")
-    if config.minutes is not None and not config.minutes > 0:
-        raise PosekitError(f"--minutes: {config.minutes:g} is not a positive number")
+
+def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str, go_on: bool) -> "HandTrainSettings":
+    from posekit.training.distillation import DistillationSettings
+    from posekit.training.hand_training import HandTrainSettings
+    from posekit.training.settings import TrainSettings
+
+    loaders = config.loaders
+    if loaders is None:
+        loaders = 0 if config.device == "cpu" else 4
+    return HandTrainSettings(
+        loop=TrainSettings(
+            steps=config.steps,
+            seconds=None if config.minutes is None else 60 * config.minutes,
+            learning_rate=config.learning_rate,
+            device=device,
+            precision=config.precision,
+            loaders=loaders,
+            checkpoint=config.checkpoint,
+            checkpoint_every=config.checkpoint_every,
+            identity=_identity(config),
+            losses=config.out.with_suffix(".losses.jsonl"),
+            tensorboard=config.log,
+        ),
+        network=config.network,
+        batch_size=config.batch_size,
+        crop_size=CROP,
+        sizes=sizes,
+        # A run that goes on from another's weights should not see the very same crops again.
+        seed=config.seed + 1 if go_on else config.seed,
+        distillation=DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight),
+    )
+
+
+#: What a run may be taken up with although it was begun with another.
+_NOT_IDENTITY = (
+    "out", "held_out", "minutes", "device", "precision", "threads", "loaders", "cache", "checkpoint", "checkpoint_every",
+    "save_every", "log",
+)  # fmt: skip
+
+
+def _identity(config: TrainConfig) -> dict[str, str | int | float | None]:
+    """What two runs must have in common for one to go on with the other's checkpoint."""
+    plain: dict[str, str | int | float | None] = {}
+    for name, value in vars(config).items():
+        if name not in _NOT_IDENTITY:
+            plain[name] = value if isinstance(value, str | int | float | None) else str(value)
+    return plain
+
+
+def _reporter(config: TrainConfig, fit_on: Any, show: Any) -> "Callable[[TrainProgress], None]":
+    """Return what shows a training's progress, and keeps the weights so far now and then."""
+    from posekit.training.hand_training import fit_detector
+
+    saved_at: float | None = None
+
+    def report(progress: "TrainProgress") -> None:
+        nonlocal saved_at
+        saved_at = progress.seconds if saved_at is None else saved_at
+        steps = max(progress.step, round(progress.step / max(progress.fraction, 1e-9)))
+        to_go = math.ceil(progress.seconds_to_go / 60)
+        show(
+            f"train, loss {progress.loss:.4f}, {progress.samples_per_second:.0f} crops/s, {to_go} min to go",
+            progress.step,
+            steps,
+        )
+        if progress.seconds - saved_at > 60 * config.save_every and progress.fraction < 1:
+            saved_at = progress.seconds
+            network = _network_name(config)
+            unfinished = fit_detector(progress.model, fit_on, CROP, network)
+            _save(config, unfinished, {"seen": progress.samples, "finished": False})
+
+    return report
+
+
+def _network_name(config: TrainConfig) -> str:
+    from posekit.detection.detector_file import load_detector
+
+    return config.network if config.start is None else load_detector(config.start).architecture
+
+
+def _check(config: TrainConfig) -> "SizeSchedule":
+    """Say before the work, not after it, what cannot be; return the schedule of sizes."""
+    from posekit.apps.checks import require_places, require_positive
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_file
+    from posekit.models.hand_networks import HAND_NETWORKS
+
+    require_places([config.out, config.checkpoint], [config.start, config.teacher, *config.crops])
     if config.out.suffix != ".safetensors":
         raise PosekitError(f"{config.out}: weights are a safetensors file, a name ending in .safetensors was expected")
-    for name, least in (
-        ("hands", 1),
-        ("backgrounds", 1),
-        ("held_out", 2),
-        ("steps", 1),
-        ("batch_size", 2),
-        ("learning_rate", 0),
-        ("save_every", 0),
-        ("threads", 1),
-        ("seed", 0),
-    ):
+    if config.network not in HAND_NETWORKS:
+        raise PosekitError(f"--network: found '{config.network}', expected one of: {', '.join(HAND_NETWORKS)}")
+    for name in ("minutes", "learning_rate", "save_every", "temperature"):
+        require_positive(f"--{name.replace('_', '-')}", getattr(config, name))
+    least_of = {"hands": 1, "backgrounds": 1, "held_out": 2, "steps": 1, "batch_size": 2, "checkpoint_every": 1}
+    for name, least in (*least_of.items(), ("threads", 1), ("loaders", 0), ("seed", 0)):
         value = getattr(config, name)
         if value is not None and not value >= least:
             raise PosekitError(f"--{name.replace('_', '-')}: found {value}, expected {least} or more")
-    if config.small_size <= 0 or config.small_size % 16:
-        raise PosekitError(f"--small-size: found {config.small_size}, expected a positive multiple of 16")
+    for name in ("data_share", "crops_share", "unlabelled_share"):
+        if not 0 < getattr(config, name) < 1:
+            raise PosekitError(f"--{name.replace('_', '-')}: found {getattr(config, name):g}, expected between 0 and 1")
+    for entry in config.data:
+        check_set(entry)
+    for path in config.crops:
+        require_file(path, "crops.h5 of posekit bootstrap")
+    if config.unlabelled is not None and config.teacher is None:
+        raise PosekitError("--unlabelled: pictures without labels teach nothing without --teacher")
+    return parse_sizes(config.sizes)
 
 
-def drawn_hands(folder: Path, count: int, backgrounds: int, seed: int, show: Any) -> "CompositedCrops":
-    """Return `count` drawn hands over `backgrounds` drawn backgrounds; those in `folder` are not drawn again.
-
-    show: function (what, done, total) that is told of the progress.
-    """
-    import json
-
-    import numpy as np
-    import torch
-
-    from posekit.datasets.backgrounds import procedural_backgrounds
-    from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands
+def parse_sizes(entries: tuple[str, ...]) -> "SizeSchedule":
+    """Read SHARE:SIZE entries."""
     from posekit.errors import PosekitError
-    from posekit.io.files import write_json
-    from posekit.training.composites import CompositedCrops
+    from posekit.training.size_schedule import SizeSchedule
 
-    folder.mkdir(parents=True, exist_ok=True)
-    state_path = folder / "state.json"
-    wanted = {"hands": count, "seed": seed, "picture": _PICTURE, "hand_in_picture": _HAND_IN_PICTURE}
-    state: dict[str, Any] = json.loads(state_path.read_text()) if state_path.exists() else {**wanted, "done": 0}
-    if {key: state.get(key) for key in wanted} != wanted:
-        raise PosekitError(f"{state_path}: found hands drawn with {state}, expected {wanted}; name another --cache")
-    mode = "r+" if state["done"] else "w+"
-    rgba = np.lib.format.open_memmap(folder / "rgba.npy", mode, np.uint8, (count, _PICTURE, _PICTURE, 4))
-    joints = np.lib.format.open_memmap(folder / "joints.npy", mode, np.float32, (count, 21, 2))
-    framing = HandFraming(box_multiple=_HAND_IN_PICTURE, scale=(1.0, 1.0), rotation=0.0, jitter=0.0)
-    hands = SyntheticHands(seed, _PICTURE, framing=framing, oversample=1.25)
-    while state["done"] < count:
-        first = int(state["done"])
-        stop = min(first + 64, count)
-        # 0x7E: no other stream of chance starts with it, those of the held-out hands least of all.
-        drawn = hands.draw(np.random.default_rng((0x7E, seed, first // 64)), stop - first)
-        rgba[first:stop] = (drawn.rgba.permute(0, 2, 3, 1) * 255 + 0.5).to(torch.uint8).numpy()
-        joints[first:stop] = drawn.joints_px.numpy()
-        state["done"] = stop
-        write_json(state_path, state)
-        show("draw hands", stop, count)
-    drawn_behind = procedural_backgrounds(np.random.default_rng((0x7E, seed, 1, 1)), backgrounds, _BACKGROUND_SIZE)
-    behind = (drawn_behind.permute(0, 2, 3, 1) * 255).to(torch.uint8).numpy()
-    return CompositedCrops(rgba, joints, np.ones(joints.shape[:2], np.float32), behind)
-
-
-def held_out_hands(seed: int, count: int, part: int, show: Any) -> "LabelledCrops":
-    """Return finished crops of hands that no training sees, with the camera's faults; other ones for another `part`."""
-    import numpy as np
-
-    from posekit.datasets.synthetic_hands import SyntheticHands
-    from posekit.training.samples import LabelledCrops
-
-    hands = SyntheticHands(seed, _CROP, split="validation")
-    images, joints = [], []
-    for first in range(0, count, 64):
-        batch = hands.batch(1000 * part + first // 64, min(64, count - first))
-        images.append(batch.images.permute(0, 2, 3, 1).numpy())
-        joints.append(batch.joints_px.numpy())
-        show("draw held-out hands", min(first + 64, count), count)
-    labels = np.concatenate(joints)
-    return LabelledCrops(np.concatenate(images), labels, np.ones(labels.shape[:2], np.float32))
+    stages = []
+    for entry in entries:
+        share, _, size = entry.partition(":")
+        try:
+            stages.append((float(share), int(size)))
+        except ValueError as error:
+            raise PosekitError(f"--sizes: found '{entry}', expected SHARE:SIZE as in 0.4:64") from error
+        if not 0 < stages[-1][0] < math.inf or stages[-1][1] <= 0 or stages[-1][1] % 32:
+            raise PosekitError(f"--sizes: found '{entry}', expected a share > 0 and a positive multiple of 32")
+    if not stages or stages[-1][1] != CROP:
+        raise PosekitError(f"--sizes: found {' '.join(entries)}, expected the last to be of {CROP} px")
+    return SizeSchedule(stages)
 
 
 def _save(config: TrainConfig, detector: "HandDetector", run: dict[str, Any]) -> None:
     from posekit.apps.provenance import write_record
+    from posekit.apps.train_card import data_of
     from posekit.detection.detector_file import save_detector
 
-    data = f"{config.hands} drawn hands (posekit.datasets.synthetic_hands, seed {config.seed}) over drawn backgrounds"
     training = {
-        "data": data,
+        "data": data_of(config),
         "seed": config.seed,
         "batch_size": config.batch_size,
         "start": config.start.name if config.start else "",
+        "teacher": config.teacher.name if config.teacher else "",
         **run,
     }
     save_detector(config.out, detector, training)
     if run["finished"]:
-        write_record(config.out, "train", config, [config.start] if config.start else [], figures=run)
-
-
-def _write_card(config: TrainConfig, last: dict[str, float], scores: "HandScores") -> None:
-    from posekit.io.files import write_whole
-
-    lines = [
-        f"# {config.out.stem}",
-        "",
-        "21 keypoints of a hand (wrist, then thumb to little finger, base to tip) in an upright 128 px crop of a right hand;",
-        "left hands are mirrored first. A convolutional pose machine of 2 stages on a plain residual trunk, 1.64 M parameters,",
-        "359 M multiplications a crop.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| data | {config.hands} drawn hands over drawn backgrounds, no picture of a person |",
-        f"| command | posekit train OUT --hands {config.hands} --steps {config.steps} --batch-size {config.batch_size} "
-        f"--learning-rate {config.learning_rate:g}"
-        + (f" --minutes {config.minutes:g}" if config.minutes else "")
-        + f" --seed {config.seed} |",
-        f"| crops seen | {int(last['step']) * config.batch_size} in {last['seconds'] / 60:.0f} minutes |",
-        f"| PCK@0.2B, held-out drawn hands | {scores.pck02:.3f} (a constant mean hand: {scores.mean_hand_pck02:.3f}) |",
-        f"| PCK@0.1B, held-out drawn hands | {scores.pck01:.3f} |",
-        f"| confidence | off by {scores.calibration_error:.3f} on average (as a probability of lying within 0.2 B) |",
-        "",
-        "B is the longer side of the tight box around the reference keypoints.",
-        "",
-    ]
-    with write_whole(config.out.with_suffix(".md")) as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
+        inputs = [path for path in (config.start, config.teacher, *config.crops) if path is not None]
+        write_record(config.out, "train", config, inputs, figures=run)

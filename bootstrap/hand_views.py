@@ -5,14 +5,16 @@ A hand is (person, side); arrays over hands have axes (F, C, H) with H = 2 P, th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posekit.camera import Rig
 from posekit.capture import Capture
-from posekit.detection.hand_box import HandBox, direction_angle
+from posekit.detection.hand_box import HandBox
 from posekit.detection.hand_detector import HandDetector
+from posekit.detection.projected_boxes import boxes_from_arms_in_space
 from posekit.errors import PosekitError
 from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints2D
@@ -20,13 +22,6 @@ from posekit.people.reconstruction import Reconstruction
 from posekit.skeleton import Skeleton, with_hands
 
 SIDES = ("left", "right")
-
-#: Side of the box around a hand and length of the forearm, both in metres: hand length is 0.72 of the distance from elbow to
-#: wrist (0.19 to 0.26 m for an average adult), B of a hand in all its poses about 0.85 of that, and the box 2.2 B.
-BOX_PER_FOREARM = 2.2 * 0.85 * 0.72
-
-#: The middle of a hand lies beyond the wrist by this share of the forearm: half of a slightly bent hand's length.
-CENTRE_BEYOND_WRIST = 0.33
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,32 +74,23 @@ def hand_boxes(result: Reconstruction, rig: Rig) -> HandBox:
     NaN where wrist or elbow have no 3D point, and where the box's centre lies outside the picture.
     """
     people, detections = result.people, result.detections
-    F, P = people.status.shape[:2]
-    C = len(rig)
-    centre = np.full((F, C, 2 * P, 2), np.nan)
-    side = np.full((F, C, 2 * P), np.nan)
-    angle = np.full((F, C, 2 * P), np.nan)
-    left = np.zeros((F, C, 2 * P), dtype=bool)
-    for s, name in enumerate(SIDES):
+    boxes = []
+    for name in SIDES:
         wrist_joint, elbow_joint = people.skeleton.index(f"{name}_wrist"), people.skeleton.index(f"{name}_elbow")
-        wrist, elbow = people.xyz[:, :, wrist_joint], people.xyz[:, :, elbow_joint]
-        forearm = wrist - elbow
-        length = _median_over_frames(np.linalg.norm(forearm, axis=-1))  # (P,)
-        unit = forearm / np.maximum(np.linalg.norm(forearm, axis=-1, keepdims=True), 1e-6)
-        middle = wrist + CENTRE_BEYOND_WRIST * length[:, None] * unit
-        hands = np.arange(P) * 2 + s
-        left[:, :, hands] = name == "left"
-        for c, camera in enumerate(rig.cameras):
-            wrist_px, elbow_px, middle_px = (camera.project(points) for points in (wrist, elbow, middle))
-            own = detections.xy[:, c, :, wrist_joint]
-            agrees = people.inliers[:, :, wrist_joint, c, None]
-            shift = np.where(agrees, own - wrist_px, 0)
-            depth = (wrist @ camera.rotation.T + camera.translation)[..., 2]
-            box_centre = middle_px + shift
-            # A hand outside the picture has no box.
-            centre[:, c, hands] = np.where(camera.in_picture(box_centre)[..., None], box_centre, np.nan)
-            side[:, c, hands] = BOX_PER_FOREARM * length * camera.matrix[0, 0] / np.where(depth > 0, depth, np.nan)
-            angle[:, c, hands] = direction_angle(wrist_px - elbow_px)
+        wrist, elbow = people.xyz[:, :, wrist_joint], people.xyz[:, :, elbow_joint]  # (F, P, 3)
+        length = np.broadcast_to(_median_over_frames(np.linalg.norm(wrist - elbow, axis=-1)), wrist.shape[:2])
+        agrees = people.inliers[:, :, wrist_joint, :, None]
+        seen = np.where(agrees, detections.xy[:, :, :, wrist_joint].swapaxes(1, 2), np.nan)  # (F, P, C, 2)
+        boxes.append(boxes_from_arms_in_space(wrist, elbow, length, rig, name == "left", seen))
+
+    def of_hands(values: list[NDArray[Any]]) -> NDArray[Any]:
+        # (F, P, C, ...) of each side to (F, C, H, ...)
+        both = np.moveaxis(np.stack(values, axis=2), 3, 1)
+        return both.reshape(*both.shape[:2], -1, *both.shape[4:])
+
+    centre, side, angle, left = (
+        of_hands([getattr(box, n) for box in boxes]) for n in ("centre", "side", "angle", "left")
+    )
     return HandBox(centre, side, angle, left)
 
 

@@ -59,7 +59,7 @@ def calibrate_confidence(detector: HandDetector, heldout: LabelledCrops) -> Hand
     """Return the detector with a confidence that says how often its joints are within 0.2 B, on held-out drawn hands."""
     margin = (heldout.images.shape[1] - detector.crop_size) // 2
     inner = slice(margin, margin + detector.crop_size)
-    xy, height = detector.heights(np.ascontiguousarray(heldout.images[:, inner, inner]))
+    xy, score = detector.scores(np.ascontiguousarray(heldout.images[:, inner, inner]))
     errors = keypoint_errors(xy, heldout.joints - margin)
     correct = errors <= HAND_AGREEMENT * hand_box_sides(heldout.joints)[:, None]
-    return replace(detector, confidence=fit_confidence(height.ravel(), correct.ravel()))
+    return replace(detector, confidence=fit_confidence(score.ravel(), correct.ravel()))

@@ -40,8 +40,10 @@ from posekit.people.reconstruction import (
 )
 from posekit.point_status import PointStatus
 from posekit.training.augmentation import Augmentation
-from posekit.training.loop import TrainProgress, TrainSettings, train
+from posekit.training.hand_training import pose_machine_of
+from posekit.training.loop import TrainProgress, train
 from posekit.training.samples import MixedSource, augmented_batches
+from posekit.training.settings import TrainSettings
 
 #: Called with (what is being done, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
@@ -303,7 +305,7 @@ def _step_train(
         initial = draw_initial_hands(settings.initial_samples, detector.crop_size, settings.seed + 1000, progress)
         source = MixedSource([initial.training, crops], [settings.initial_share, 1 - settings.initial_share])
         torch.manual_seed(settings.seed + number)
-        model = copy.deepcopy(detector.model).requires_grad_(True)
+        model = copy.deepcopy(pose_machine_of(detector, "bootstrap")).requires_grad_(True)
         batches = augmented_batches(
             source, settings.batch_size, detector.crop_size, settings.seed + number, Augmentation().scaled(0.6)
         )

@@ -1,4 +1,4 @@
-"""Backgrounds out of nothing: gradients, noise of several sizes, shapes, stripes, cloth, and things the colour of skin."""
+"""Backgrounds out of nothing: rooms, and for variety gradients, noise, shapes, stripes, and things the colour of skin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from posekit.datasets.background_scenes import scene_background
 from posekit.datasets.hand_looks import skin_colours
+
+#: So many backgrounds look like rooms; the others like nothing at all, so that nothing may be learned from them.
+_SCENE_SHARE = 0.7
 
 
 def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -56,6 +60,15 @@ def _draw_shapes(rng: np.random.Generator, picture: np.ndarray, colours: np.ndar
 
 def procedural_backgrounds(rng: np.random.Generator, count: int, size: int) -> Tensor:
     """Draw `count` square pictures (count,3,size,size), display colours in [0,1]."""
+    scenes = rng.random(count) < _SCENE_SHARE
+    pictures = torch.empty(count, 3, size, size)
+    for i in np.flatnonzero(scenes):
+        pictures[i] = torch.from_numpy(scene_background(rng, size)).permute(2, 0, 1)
+    pictures[~torch.from_numpy(scenes)] = _patterns(rng, int((~scenes).sum()), size)
+    return pictures
+
+
+def _patterns(rng: np.random.Generator, count: int, size: int) -> Tensor:
     base = torch.from_numpy(_colours(rng, 2 * count).reshape(count, 2, 3).astype(np.float32))
     axis = torch.linspace(-1, 1, size)
     turn = torch.from_numpy(rng.uniform(0, 2 * np.pi, count).astype(np.float32))

@@ -18,7 +18,8 @@ from posekit.datasets.hand_model import (
     MEAN_HAND_LENGTH,
 )
 
-# All in [0,1] but "below_wrist" (metres) and "mottle" (of unit size, five wavelengths). "cavity" is left to the caller.
+# All in [0,1] but "ring" (1 to 5 where a ring of that finger, thumb to little, would sit), "below_wrist" (metres) and
+# "mottle" (of unit size, five wavelengths). "cavity" is left to the caller.
 FIELDS = (
     "nail",
     "nail_edge",
@@ -27,6 +28,9 @@ FIELDS = (
     "knuckle",
     "palmar",
     "fingertip",
+    "vein",
+    "sinew",
+    "ring",
     "cavity",
     "below_wrist",
     *(f"mottle_{i}" for i in range(5)),
@@ -41,6 +45,24 @@ def _line_distance(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Distance (N,) to a line through points (n,3), taken at twelve places of each piece."""
     places = [a + t * (b - a) for a, b in pairwise(line) for t in np.linspace(0, 1, 12)]
     return np.asarray(cKDTree(np.array(places)).query(points)[0])
+
+
+def _draw_veins(value: dict[str, np.ndarray], flat: np.ndarray, dorsal: np.ndarray) -> None:
+    """Veins and sinews on the back of the hand and the forearm, in place."""
+    h = MEAN_HAND_LENGTH
+    wavy = flat + 1.6e-3 * np.sin(flat[:, [1, 0, 2]] * np.array([210.0, 260.0, 0.0]))
+    veins = (
+        np.array([[0.06, 0.40], [0.07, 0.28], [0.03, 0.14], [0.05, 0.0], [0.04, -0.3]]),
+        np.array([[-0.04, 0.40], [-0.03, 0.30], [0.03, 0.18]]),
+        np.array([[-0.13, 0.36], [-0.09, 0.26], [-0.08, 0.10], [-0.06, -0.3]]),
+        np.array([[-0.03, 0.30], [-0.09, 0.24]]),
+    )
+    for vein in veins:
+        value["vein"] += dorsal * _bump(_line_distance(wavy, h * np.c_[vein, np.zeros(len(vein))]), 1.1e-3)
+    for finger in range(1, 5):
+        knuckle = BONE_ORIGINS[4 + 3 * finger] * [1, 1, 0]
+        line = np.array([knuckle, [0.18 * knuckle[0], 0.006, 0]])
+        value["sinew"] += dorsal * _bump(_line_distance(flat, line), 1.8e-3)
 
 
 def draw_markings(points: np.ndarray, normals: np.ndarray, bone: np.ndarray) -> np.ndarray:
@@ -75,6 +97,9 @@ def draw_markings(points: np.ndarray, normals: np.ndarray, bone: np.ndarray) -> 
             if i or finger:
                 bulge = _bump(local[:, 1], 0.45 * radius) * np.clip(-facing + 0.1, 0, 1)
                 value["knuckle"] += np.where(mine & (np.linalg.norm(points - origin, axis=1) < 2.2 * radius), bulge, 0)
+            if i == (1 if finger == 0 else 0):
+                middle = (0.5 if finger else 0.55) * length
+                value["ring"][own & (np.abs(local[:, 1] - middle) < 2.4e-3)] = finger + 1
             if i == 2:
                 tip_radius = JOINT_RADII[4 + 4 * finger]
                 u = local[:, 0] / (0.80 * tip_radius)
@@ -92,6 +117,7 @@ def draw_markings(points: np.ndarray, normals: np.ndarray, bone: np.ndarray) -> 
         np.array([[-0.21, 0.30, 0.1], [-0.12, 0.345, 0.1], [-0.02, 0.375, 0.1], [0.05, 0.43, 0.1]]),
     )
     flat = points * [1, 1, 0]
+    _draw_veins(value, flat, np.clip(-normals[:, 2] * 2 - 0.4, 0, 1) * (bone <= 4))
     on_palm = np.clip(normals[:, 2] * 2 - 0.2, 0, 1) * (bone <= 7)
     for line in palm_lines:
         value["palm_line"] += on_palm * _bump(_line_distance(flat, h * line * [1, 1, 0]), 0.85e-3)

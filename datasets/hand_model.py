@@ -137,8 +137,10 @@ JOINT_RADII = np.array(
     [17, 14, 11, 9.8, 7.5, 11, 9, 7.8, 6, 11.5, 9.3, 8.0, 6.2, 10.5, 8.6, 7.5, 5.8, 9.5, 7.5, 6.6, 5.2]
 ) * 1e-3  # fmt: skip
 
-# The palm's joints lie deeper: in units of the radius, how much flesh of their own may lie before them.
-FLESH_DEPTH = np.array([1.1, 1.4, *(1.0,) * 3, *(1.35, 1.0, 1.0, 1.0) * 4])
+# How much flesh of its own may lie before a joint, in units of its radius, over all people and slants of an open hand:
+# the knuckles lie deep in the palm, and a fingertip's label is the end of the bone, behind the pad. Another finger that
+# touches the joint's flesh from the front brings the surface to three radii before it.
+FLESH_DEPTH = np.array([1.5, 2.1, *(1.75,) * 3, *(1.9, 1.65, 1.65, 2.0) * 4])
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,10 @@ class HandShapes:
     def repeat(self, count: int) -> HandShapes:
         """The same people, each `count` times in a row."""
         return HandShapes(self.scale.repeat_interleave(count, dim=0))
+
+    def to(self, device: torch.device) -> HandShapes:
+        """The same on another device."""
+        return HandShapes(self.scale.to(device))
 
 
 @dataclass(frozen=True)
@@ -179,29 +185,31 @@ class PosedHands:
         elbow = (rotation @ self.elbow[..., None])[..., 0] + translation
         return PosedHands(self.joints @ rotation.transpose(1, 2) + shift, elbow, self.radii, maps)
 
-    def take(self, index: Tensor) -> PosedHands:
-        """The hands at `index` (N,)."""
+    def take(self, index: Tensor | slice) -> PosedHands:
+        """The hands at `index`."""
         return PosedHands(self.joints[index], self.elbow[index], self.radii[index], self.skin_from_rest[index])
 
 
 def sample_shapes(rng: np.random.Generator, count: int) -> HandShapes:
-    """Draw `count` people, from children of 0.12 m hands to men of 0.215 m.
+    """Draw `count` people, from children of 0.10 m hands to men of 0.215 m.
 
-    Spreads: palm's width and finger lengths 4 % each, thickness 9 %, thicker fingers on broader palms.
+    Spreads: palm's width and finger lengths 4 % each, thickness 9 %, thicker fingers on broader palms. The smallest
+    children's fingers are a tenth shorter and a sixth thicker in proportion, their palms and wrists plumper.
     """
-    size = np.where(
-        rng.random(count) < 0.12, rng.uniform(0.12, 0.16, count), rng.normal(0.185, 0.012, count).clip(0.155, 0.215)
-    )
+    child = rng.random(count) < 0.16
+    size = np.where(child, rng.uniform(0.10, 0.16, count), rng.normal(0.185, 0.012, count).clip(0.155, 0.215))
+    # 1 for a toddler, 0 from some twelve years on.
+    young = np.where(child, (0.16 - size) / 0.06, 0.0)
     size = size / MEAN_HAND_LENGTH
     broad = rng.normal(0, 0.045, count)
-    thick = np.exp(0.6 * broad + rng.normal(0, 0.07, count))
+    thick = np.exp(0.6 * broad + rng.normal(0, 0.07, count) + 0.15 * young)
     scale = np.ones((count, BONE_COUNT, 3))
-    scale[:, :4, 0] = np.exp(broad)[:, None]
+    scale[:, :4, 0] = np.exp(broad + 0.06 * young)[:, None]
     scale[:, :4, 2] = (thick * np.exp(rng.normal(0, 0.04, count)))[:, None]
     scale[:, :4, 1] = np.exp(rng.normal(0, 0.025, count))[:, None]
     scale[:, 1, 0] *= np.exp(rng.normal(0, 0.06, count))
     scale[:, 1, 1] = np.exp(rng.normal(0, 0.05, count))
-    common = rng.normal(0, 0.04, count)
+    common = rng.normal(0, 0.04, count) - 0.1 * young
     for finger in range(5):
         bones = slice(4 + 3 * finger, 7 + 3 * finger)
         along = np.exp(common + rng.normal(0, 0.025, count))
@@ -254,13 +262,13 @@ def pose_hands(shapes: HandShapes, angles: Tensor) -> PosedHands:
     Returns joints in the palm's frame, wrist at the origin.
     """
     B = len(shapes)
-    dtype = shapes.scale.dtype
-    frames = torch.from_numpy(BONE_FRAMES).to(dtype=dtype)
-    origins = torch.from_numpy(BONE_ORIGINS).to(dtype=dtype)
+    like = shapes.scale
+    frames = torch.from_numpy(BONE_FRAMES).to(like)
+    origins = torch.from_numpy(BONE_ORIGINS).to(like)
     stretch = (frames * shapes.scale[:, :, None, :]) @ frames.transpose(1, 2)
-    turns: list[Tensor] = [torch.eye(3, dtype=dtype).expand(B, 3, 3)]
+    turns: list[Tensor] = [torch.eye(3, dtype=like.dtype, device=like.device).expand(B, 3, 3)]
     linear: list[Tensor] = [stretch[:, 0]]
-    places: list[Tensor] = [torch.zeros(B, 3, dtype=dtype)]
+    places: list[Tensor] = [like.new_zeros(B, 3)]
     bisectors: list[tuple[Tensor, Tensor]] = []
     for bone in range(1, BONE_COUNT):
         parent = BONE_PARENTS[bone]
@@ -276,7 +284,7 @@ def pose_hands(shapes: HandShapes, angles: Tensor) -> PosedHands:
             bisectors.append((half @ (0.5 * (stretch[:, bone] + stretch[:, parent])), place))
 
     def carry(bone: int, point: np.ndarray) -> Tensor:
-        offset = torch.from_numpy(point).to(dtype=dtype) - origins[bone]
+        offset = torch.from_numpy(point).to(like) - origins[bone]
         return places[bone] + linear[bone] @ offset
 
     joints = [places[0]]
@@ -292,5 +300,5 @@ def pose_hands(shapes: HandShapes, angles: Tensor) -> PosedHands:
         for bone, (matrix, place) in zip(BENDING_BONES, bisectors, strict=True)
     ]
     joint_bones = [0, *(4 + 3 * finger + min(i, 2) for finger in range(5) for i in range(4))]
-    radii = torch.from_numpy(JOINT_RADII).to(dtype=dtype) * shapes.scale[:, joint_bones, 2]
+    radii = torch.from_numpy(JOINT_RADII).to(like) * shapes.scale[:, joint_bones, 2]
     return PosedHands(torch.stack(joints, dim=1), carry(1, ELBOW_AT_REST), radii, torch.stack(maps, dim=1))

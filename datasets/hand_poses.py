@@ -34,8 +34,9 @@ PINCHES: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 KINDS = (
     "open", "relaxed", "fist", "pointing", "pinch", "grasp", "spread", "counting", "hook", "flat", "thumbs_up", "free",
+    "typing", "lateral", "walking",
 )  # fmt: skip
-_KIND_SHARES = np.array([1.0, 1.6, 1.3, 1.3, 1.4, 1.5, 0.7, 1.4, 0.5, 0.6, 0.6, 2.0])
+_KIND_SHARES = np.array([1.2, 1.5, 1.3, 1.6, 1.3, 1.0, 0.8, 1.5, 0.5, 0.6, 0.6, 1.8, 0.9, 0.7, 1.0])
 
 
 def _curled(curl: np.ndarray) -> np.ndarray:
@@ -98,6 +99,20 @@ def _kind_of_pose(rng: np.random.Generator, kind: str) -> np.ndarray:
     elif kind == "flat":
         flexion = np.tile(np.array([rng.uniform(30, 88), rng.uniform(0, 15), 3.0]), (4, 1))
         thumb = _mix(rng, _THUMB_ALONG, _THUMB_OPPOSED)
+    elif kind == "typing":
+        flexion = np.array([rng.uniform(5, 40), rng.uniform(25, 65), rng.uniform(8, 30)]) + rng.normal(0, 5, (4, 3))
+        # One finger is down on its key, or the first two on a mouse's.
+        pressing = slice(0, 2) if rng.random() < 0.4 else rng.integers(4)
+        flexion[pressing] += np.array([12.0, -20.0, -6.0])
+        thumb = _mix(rng, _THUMB_RELAXED, _THUMB_OPPOSED)
+    elif kind == "lateral":
+        # The thumb's pad on the side of the first finger: a key, a card, a bag's strap.
+        curl = rng.uniform(0.55, 0.9) + np.arange(4) * rng.uniform(0.0, 0.06)
+        thumb = np.array([12.0, -18.0, 6.0, 18.0, rng.uniform(0, 40)])
+    elif kind == "walking":
+        # A hand that hangs: the further from the thumb, the more a finger is bent.
+        curl = rng.uniform(0.15, 0.4) + np.arange(4) * rng.uniform(0.02, 0.1)
+        thumb = _mix(rng, _THUMB_ALONG, _THUMB_RELAXED)
     elif kind == "thumbs_up":
         curl = rng.uniform(0.85, 1.0) * np.ones(4)
         thumb = np.array([-14.0, -16.0, 0.0, -5.0, -8.0])
@@ -147,7 +162,8 @@ def penetration(shapes: HandShapes, angles: torch.Tensor) -> torch.Tensor:
     angles: (B,25) radians.
     """
     hands = pose_hands(shapes, angles)
-    part = torch.linspace(0.15, 1.0, 4)[:, None]
+    device = hands.joints.device
+    part = torch.linspace(0.15, 1.0, 4, device=device)[:, None]
     centres, radii = [], []
     for finger in range(5):
         for i in range(3):
@@ -158,9 +174,9 @@ def penetration(shapes: HandShapes, angles: torch.Tensor) -> torch.Tensor:
     palm = torch.stack([hands.joints[:, 1 + 4 * f] * p for f in range(1, 5) for p in (0.35, 0.6, 0.85)], dim=1)
     centre = torch.cat([*centres, palm], dim=1)
     radius = torch.cat([*radii, hands.radii[:, [0]].expand(-1, palm.shape[1]) * 0.72], dim=1)
-    finger_of = torch.cat([torch.arange(5).repeat_interleave(12), torch.full((palm.shape[1],), 5)])
+    finger_of = torch.from_numpy(np.r_[np.repeat(np.arange(5), 12), np.full(palm.shape[1], 5)]).to(device)
     # A finger's first phalanx grows out of the palm, and so does the thumb's whole metacarpal.
-    number = torch.cat([torch.arange(12).repeat(5), torch.full((palm.shape[1],), 99)])
+    number = torch.from_numpy(np.r_[np.tile(np.arange(12), 5), np.full(palm.shape[1], 99)]).to(device)
     apart = finger_of[:, None] < finger_of[None, :]
     rooted = (finger_of[None, :] == 5) & ((number[:, None] < 4) | ((finger_of[:, None] == 0) & (number[:, None] < 6)))
     apart &= ~rooted
@@ -173,18 +189,22 @@ def penetration(shapes: HandShapes, angles: torch.Tensor) -> torch.Tensor:
 
 
 def sample_poses(rng: np.random.Generator, shapes: HandShapes) -> torch.Tensor:
-    """Draw angles (B,25) in radians, within the joints' limits, one pose for each of B people.
+    """Draw angles (B,25) in radians, within the joints' limits, one pose for each of B people, on their device.
 
     Whose fingers run through each other gets up to two more draws, and keeps the best.
     """
     count = len(shapes)
-    angles = torch.from_numpy(np.deg2rad(_candidates(rng, count)).astype(np.float32))
+
+    def draw(count: int) -> torch.Tensor:
+        return torch.from_numpy(np.deg2rad(_candidates(rng, count)).astype(np.float32)).to(shapes.scale.device)
+
+    angles = draw(count)
     depth = penetration(shapes, angles)
     for _ in range(2):
         bad = (depth > _TOLERATED_PENETRATION).nonzero()[:, 0]
         if not len(bad):
             break
-        again = torch.from_numpy(np.deg2rad(_candidates(rng, len(bad))).astype(np.float32))
+        again = draw(len(bad))
         deeper = penetration(HandShapes(shapes.scale[bad]), again)
         better = deeper < depth[bad]
         angles[bad[better]] = again[better]

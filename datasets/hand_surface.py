@@ -6,7 +6,7 @@ which is what makes rendering in plain tensors fast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +31,7 @@ _BLEND = 2.2e-3
 # A point is in a hollow if it is nearer than this to flesh when raised by as much.
 _CAVITY_REACH = 6e-3
 # Points below this height over the wrist count as the forearm's: a sleeve can cover them.
-_FOREARM_TOP = 5e-3
+FOREARM_TOP = 5e-3
 # Which points are skinned together, by the bone that holds them most: palm, then finger by finger.
 _SKIN_GROUPS = tuple(
     0 if bone < 4 else (bone + 2) // 3 for bone in (*range(BONE_COUNT), *(0 if b == 1 else b for b in BENDING_BONES))
@@ -59,29 +59,38 @@ class SkinBlock:
 class HandSurface:
     """V points of skin.
 
-    fields: (V, len(FIELDS)). forearm, coarse: points from the first index on lie below the wrist, from the second on at
-    the wider spacing. spacing, coarse_spacing: metres.
+    fields: (V, len(FIELDS)). clothing: (3,V) metres below the wrist, which finger's ring sits there, and a sleeve's folds
+    there, about 1: what moves points before they are drawn. forearm, coarse: points from the first index on lie below the
+    wrist, from the second on at the wider spacing. spacing, coarse_spacing: metres.
     """
 
     blocks: tuple[SkinBlock, ...]
     fields: Tensor
+    clothing: Tensor
     forearm: int
     coarse: int
     spacing: float
     coarse_spacing: float
 
     def skin(self, skin_from_rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions and normals, not of unit length, (B,3,V) of the skin under the maps (B,35,3,4) of a PosedHands."""
-        B = skin_from_rest.shape[0]
-        maps = skin_from_rest.transpose(1, 2)
-        V = self.fields.shape[0]
-        position, normal = torch.empty(B * 3, V), torch.empty(B * 3, V)
+        """Positions and normals, not of unit length, (3,B,V) of the skin under the maps (B,35,3,4) of a PosedHands."""
+        B, V = skin_from_rest.shape[0], self.fields.shape[0]
+        maps = skin_from_rest.permute(2, 0, 1, 3)
+        position, normal = (torch.empty(3 * B, V, device=maps.device) for _ in range(2))
         for block in self.blocks:
             mine = maps[:, :, block.bones]
             part = slice(block.start, block.stop)
-            position[:, part] = mine.reshape(B * 3, -1) @ block.place
-            normal[:, part] = mine[..., :3].reshape(B * 3, -1) @ block.facing
-        return position.view(B, 3, V), normal.view(B, 3, V)
+            position[:, part] = mine.reshape(3 * B, -1) @ block.place
+            normal[:, part] = mine[..., :3].reshape(3 * B, -1) @ block.facing
+        return position.view(3, B, V), normal.view(3, B, V)
+
+    def to(self, device: torch.device) -> HandSurface:
+        """The same on another device."""
+        blocks = tuple(
+            replace(b, bones=b.bones.to(device), place=b.place.to(device), facing=b.facing.to(device))
+            for b in self.blocks
+        )
+        return replace(self, blocks=blocks, fields=self.fields.to(device), clothing=self.clothing.to(device))
 
 
 def _cones() -> list[tuple[np.ndarray, np.ndarray, float, float, tuple[int, ...]]]:
@@ -280,7 +289,7 @@ def hand_surface(spacing: float = 1.7e-3, coarse_spacing: float = 3.0e-3) -> Han
     edge = -0.05
     fine = _surface_points(np.array([-0.09, edge - 0.01, -0.05]), np.array([0.12, 0.21, 0.08]), spacing)
     fine = fine[fine[:, 1] >= edge]
-    fine = fine[np.argsort(-np.minimum(fine[:, 1], _FOREARM_TOP), kind="stable")]
+    fine = fine[np.argsort(-np.minimum(fine[:, 1], FOREARM_TOP), kind="stable")]
     bulk = _surface_points(
         np.array([-0.07, -FOREARM_LENGTH - 0.02, -0.06]), np.array([0.07, edge + 0.01, 0.06]), coarse_spacing
     )
@@ -290,7 +299,7 @@ def hand_surface(spacing: float = 1.7e-3, coarse_spacing: float = 3.0e-3) -> Han
     points = np.concatenate([balls, fine, bulk])
     normals = np.concatenate([ball_normals, _gradient(fine), _gradient(bulk)])
     weights = np.concatenate([ball_weights, _weights(fine), _weights(bulk)])
-    forearm = len(balls) + int((fine[:, 1] >= _FOREARM_TOP).sum())
+    forearm = len(balls) + int((fine[:, 1] >= FOREARM_TOP).sum())
     coarse = len(balls) + len(fine)
     cavity = 1 - signed_distance(points + _CAVITY_REACH * normals) / _CAVITY_REACH
     cavity[: len(balls)] = 0
@@ -301,7 +310,9 @@ def hand_surface(spacing: float = 1.7e-3, coarse_spacing: float = 3.0e-3) -> Han
     points, normals, weights, cavity, group = (a[order] for a in (points, normals, weights, cavity, group))
     fields = draw_markings(points, normals, weights.argmax(axis=1))
     fields[:, FIELDS.index("cavity")] = np.clip(cavity, 0, 1)
+    below, ring, mottle = (fields[:, FIELDS.index(name)] for name in ("below_wrist", "ring", "mottle_0"))
     return HandSurface(
+        clothing=_tensor(np.stack([below, ring, 1 + 0.35 * np.sin(below * 260 + 2 * mottle)])),
         blocks=_blocks(points, normals, weights, group),
         fields=_tensor(fields),
         forearm=forearm,
@@ -309,6 +320,12 @@ def hand_surface(spacing: float = 1.7e-3, coarse_spacing: float = 3.0e-3) -> Han
         spacing=spacing,
         coarse_spacing=coarse_spacing,
     )
+
+
+@lru_cache(maxsize=4)
+def hand_surface_on(device: torch.device) -> HandSurface:
+    """The mean hand's skin at rest on a device; moved there once per process."""
+    return hand_surface().to(device)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -20,10 +20,11 @@ from torch import Tensor
 from posekit.calibration.formats.aniposelib import write_aniposelib
 from posekit.camera import Camera, Rig
 from posekit.datasets.backgrounds import room_background
-from posekit.datasets.hand_looks import HandLooks, linear_from_srgb, sample_looks
-from posekit.datasets.hand_model import HandShapes, PosedHands, pose_hands, sample_shapes
-from posekit.datasets.hand_poses import sample_motion
+from posekit.datasets.hand_looks import BARE, HandLooks, linear_from_srgb, sample_looks
+from posekit.datasets.hand_model import PosedHands, sample_shapes
+from posekit.datasets.hand_motion import sample_hand_motion
 from posekit.datasets.hand_renderer import CameraViews, render_hands
+from posekit.datasets.held_objects import HeldObjects
 from posekit.errors import PosekitError
 from posekit.io.files import require_file, write_whole
 from posekit.io.video import write_video
@@ -44,7 +45,7 @@ class CaptureSettings:
     cameras: how many, on an arc of arc_degrees, between the two distances (metres) from the hand. hand_px: the hand's
     length in the middle of an average view. distortion: lenses with k1 and k2, or none. detection_noise_px,
     detection_missing, detection_gross: standard deviation and shares of faults of the simulated body detections. glove: sRGB
-    colour (0 to 1) of a thin glove, which no drawn hand that detectors are trained on wears; None is a bare hand.
+    colour (0 to 1) of a thin glove; None is a bare hand. holding: the hand holds one thing all the time.
     """
 
     seed: int = 0
@@ -61,6 +62,7 @@ class CaptureSettings:
     detection_missing: float = 0.03
     detection_gross: float = 0.02
     glove: tuple[float, float, float] | None = None
+    holding: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +123,13 @@ def render_capture(folder: str | Path, settings: CaptureSettings, truth_path: st
     rng = np.random.default_rng([_SEED, settings.seed])
     rig = sample_rig(rng, settings)
     shape = sample_shapes(rng, 1)
-    hands = sample_hand_motion(rng, shape, settings)
+    hands, things = sample_hand_motion(rng, shape, settings.frames, settings.fps, holding=settings.holding)
     looks = sample_capture_looks(rng, settings.glove)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     seen = []
     for camera in rig.cameras:
         visible: list[Tensor] = []
-        frames = _film(np.random.default_rng(rng.integers(2**63)), camera, hands, looks, settings, visible)
+        frames = _film(np.random.default_rng(rng.integers(2**63)), camera, hands, things, looks, settings, visible)
         write_video(folder / "videos" / f"{camera.name}.mp4", settings.fps, frames, crf=23)
         seen.append(torch.cat(visible))
     elbow = hands.elbow.double().numpy()
@@ -186,46 +188,14 @@ def sample_rig(rng: np.random.Generator, settings: CaptureSettings) -> Rig:
     return Rig(tuple(cameras), source="synthetic capture")
 
 
-def _smooth(rng: np.random.Generator, frames: int, fps: float, channels: int) -> NDArray[np.float64]:
-    """Slow random motion (F,channels) of about unit size: waves of 0.15 to 0.6 Hz."""
-    time = np.arange(frames)[:, None, None] / fps
-    frequency = rng.uniform(0.15, 0.6, (3, channels))
-    weight = rng.normal(0, 1, (3, channels)) / np.sqrt(1.5)
-    return np.asarray((weight * np.sin(2 * np.pi * (frequency * time + rng.random((3, channels))))).sum(1))
-
-
-def sample_hand_motion(rng: np.random.Generator, shape: HandShapes, settings: CaptureSettings) -> PosedHands:
-    """One person's right hand in all F frames, in the world: raised, fingers up, turning and wandering some 10 cm."""
-    F = settings.frames
-    angles = sample_motion(rng, shape, F, settings.fps)
-    wrist = _smooth(rng, F, settings.fps, 2) * np.array([0.25, 0.10])
-    angles[:, 23:25] = torch.from_numpy(wrist.astype(np.float32)).clamp(-0.6, 0.6)
-    hands = pose_hands(shape.repeat(F), angles)
-    turn = _smooth(rng, F, settings.fps, 3) * np.array([0.30, 0.25, 0.7])
-    turn[:, 2] += rng.uniform(-np.pi, np.pi)
-    # The hand's y (to the fingertips) stands up along the world's z; its palm looks along the world's x.
-    upright = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    rotation = np.stack([_euler(*angle) @ upright for angle in turn])
-    middle = (rotation @ np.array([0.0, 0.07, 0.0])[:, None])[..., 0]
-    place = _smooth(rng, F, settings.fps, 3) * np.array([0.05, 0.05, 0.04]) - middle
-    return hands.moved(torch.from_numpy(rotation.astype(np.float32)), torch.from_numpy(place.astype(np.float32)))
-
-
-def _euler(about_x: float, about_y: float, about_z: float) -> NDArray[np.float64]:
-    turns = [cv2.Rodrigues(np.array(axis) * angle)[0] for axis, angle in
-             (([0.0, 0, 1], about_z), ([0.0, 1, 0], about_y), ([1.0, 0, 0], about_x))]  # fmt: skip
-    return np.asarray(turns[0] @ turns[1] @ turns[2])
-
-
 def sample_capture_looks(rng: np.random.Generator, glove: tuple[float, float, float] | None = None) -> HandLooks:
     """Looks (one hand's) outside what training draws: olive and ruddy undertones, or a glove; broad checks on the sleeve."""
-    looks = sample_looks(rng, 1)
+    looks = sample_looks(rng, 1, glove_share=0.0)
     tone = np.array([0.80, 0.60, 0.46]) * rng.uniform(0.45, 1.12) * (1 + rng.uniform(-0.06, 0.06, 3))
     skin = linear_from_srgb(tone)
     palm = linear_from_srgb(0.7 * tone + 0.3 * np.array([0.85, 0.66, 0.58]) * tone.mean() / 0.62)
     nail = palm * 1.15
-    if glove is not None:
-        skin = palm = nail = linear_from_srgb(np.array(glove))
+    colour = linear_from_srgb(np.zeros(3) if glove is None else np.array(glove))
     sleeve = linear_from_srgb(rng.uniform(0.1, 0.8, 3))
 
     def row(values: NDArray[np.float64] | list[float]) -> Tensor:
@@ -236,6 +206,8 @@ def sample_capture_looks(rng: np.random.Generator, glove: tuple[float, float, fl
         skin=row(skin),
         palm=row(palm),
         nail=row(nail),
+        glove=row(colour),
+        glove_end=row([BARE if glove is None else 0.12])[0],
         sleeve=row(sleeve),
         sleeve_start=torch.tensor([float(rng.uniform(0.03, 0.10))]),
         sleeve_pattern=row([rng.uniform(0.035, 0.07), 0.35, 0.0]),
@@ -250,6 +222,7 @@ def _film(
     rng: np.random.Generator,
     camera: Camera,
     hands: PosedHands,
+    things: HeldObjects | None,
     looks: HandLooks,
     settings: CaptureSettings,
     visible: list[Tensor],
@@ -277,10 +250,12 @@ def _film(
             centre=torch.tensor(camera.matrix[:2, 2].tolist()).expand(n, 2),
             radial=torch.tensor(camera.distortion[:2].tolist()).expand(n, 2) if camera.distortion.any() else None,
         )
-        left, top, right, bottom = _bounds(seen, views, settings.size)
+        held = None if things is None else things.take(index).moved(rotation.expand(n, 3, 3), translation.expand(n, 3))
+        left, top, right, bottom = _bounds(seen, held, views, settings.size)
         part = replace(views, centre=views.centre - torch.tensor([left, top]))
         look = replace(looks.take(torch.zeros(n, dtype=torch.int64)), light=lamp.expand(n, 3))
-        pictures = render_hands(seen, part, look, (right - left, bottom - top), oversample=settings.oversample)
+        size = (right - left, bottom - top)
+        pictures = render_hands(seen, part, look, size, objects=held, oversample=settings.oversample)
         visible.append(pictures.visible)
         colours = pictures.rgba[:, :3] * gain + (1 - pictures.rgba[:, 3:]) * room[:, top:bottom, left:right]
         hand = (colours * 255).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
@@ -293,12 +268,18 @@ def _film(
             yield np.asarray(cv2.add(cv2.GaussianBlur(frame, (0, 0), blur), grain, dtype=cv2.CV_8U))
 
 
-def _bounds(hands: PosedHands, views: CameraViews, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the part of the picture that holds all these hands and forearms."""
+def _bounds(
+    hands: PosedHands, things: HeldObjects | None, views: CameraViews, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of the picture that holds all these hands, forearms and things."""
     points = torch.cat([hands.joints, hands.elbow[:, None]], dim=1)
-    seen = views.project(points)
     # No flesh or sleeve lies further than 6 cm from the line of the bones.
-    margin = 0.06 * views.focal[:, None, None] / points[..., 2:]
+    reach = torch.full(points.shape[:2], 0.06)
+    if things is not None:
+        points = torch.cat([points, things.centre[:, None]], dim=1)
+        reach = torch.cat([reach, things.half.norm(dim=1, keepdim=True)], dim=1)
+    seen = views.project(points)
+    margin = (reach * views.focal[:, None] / (points[..., 2] - reach).clamp(min=0.05))[..., None]
     low, high = (seen - margin).amin((0, 1)).floor(), (seen + margin).amax((0, 1)).ceil()
     left, top = (int(v.clamp(0, s - 2)) for v, s in zip(low, size, strict=True))
     right, bottom = (int(v.clamp(min=1)) for v in high)

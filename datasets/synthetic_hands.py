@@ -14,18 +14,19 @@ import torch
 from torch import Tensor
 
 from posekit.datasets.backgrounds import procedural_backgrounds
-from posekit.datasets.hand_looks import sample_colours, sample_looks
+from posekit.datasets.hand_cutouts import blur_hands, cast_shadows, cross_hands
+from posekit.datasets.hand_grips import place_objects, sample_grips
+from posekit.datasets.hand_looks import sample_looks
 from posekit.datasets.hand_model import PosedHands, pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
 from posekit.datasets.hand_renderer import CameraViews, HandPictures, render_hands
-from posekit.datasets.held_objects import BOX, CYLINDER, ELLIPSOID, NOTHING, HeldObjects
 from posekit.datasets.photo_effects import colour_effects, damage_pictures
 from posekit.errors import PosekitError
 
 SPLITS = ("training", "validation")
 
 #: So many of the hands have a thing in them.
-_HELD_SHARE = 0.2
+_HELD_SHARE = 0.33
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,15 @@ class HandFraming:
     scale: tuple[float, float] = (0.7, 1.4)
     rotation: float = float(np.deg2rad(25.0))
     jitter: float = 0.12
-    distance: tuple[float, float] = (0.35, 2.0)
+    distance: tuple[float, float] = (0.28, 2.2)
 
 
 class SyntheticHands:
     """An endless data set of drawn right hands: batch(i, n) is always the same for the same seed and split.
 
     seed: of everything. size: side of the pictures, px. split: "training" or "validation"; they share no random number.
-    oversample: hands are drawn this many times larger, then averaged. Raises PosekitError for another split.
+    oversample: hands are drawn this many times larger, then averaged. device: where they are posed and drawn, and where
+    `draw` leaves them; chance is drawn, and pictures are finished, by the processor. Raises PosekitError for another split.
     """
 
     def __init__(
@@ -74,11 +76,12 @@ class SyntheticHands:
         split: str = "training",
         framing: HandFraming | None = None,
         oversample: float = 1.5,
+        device: str | torch.device = "cpu",
     ) -> None:
         if split not in SPLITS:
             raise PosekitError(f"synthetic hands: split is {split!r}, expected one of {', '.join(SPLITS)}")
         self.seed, self.size, self.split = seed, size, split
-        self.framing, self.oversample = framing or HandFraming(), oversample
+        self.framing, self.oversample, self.device = framing or HandFraming(), oversample, torch.device(device)
 
     def batch(self, index: int | np.random.Generator, count: int) -> HandBatch:
         """Draw `count` pictures; the same for the same index (or state of the generator) and count."""
@@ -87,21 +90,35 @@ class SyntheticHands:
             if isinstance(index, np.random.Generator)
             else np.random.default_rng([SPLITS.index(self.split), self.seed, index])
         )
-        pictures = self.draw(rng, count)
+        return self.finish(rng, self.draw(rng, count))
+
+    def finish(self, rng: np.random.Generator, drawn: HandPictures) -> HandBatch:
+        """Lay drawn hands over backgrounds and put them through a camera's faults."""
+        drawn = drawn.to(torch.device("cpu"))
         # A few at a time stay in the cache.
-        images = [self._photograph(rng, rgba) for rgba in pictures.rgba.split(8)]
-        joints = pictures.joints_px
+        images = [self._photograph(rng, rgba) for rgba in drawn.rgba.split(8)]
+        joints = drawn.joints_px
         box = (joints.amax(1) - joints.amin(1)).amax(1)
-        return HandBatch(torch.cat(images), joints, pictures.visible, box)
+        return HandBatch(torch.cat(images), joints, drawn.visible, box)
 
     def draw(self, rng: np.random.Generator, count: int) -> HandPictures:
-        """Hands without background: premultiplied RGBA and exact labels."""
-        shapes = sample_shapes(rng, count)
-        hands = pose_hands(shapes, sample_poses(rng, shapes))
-        looks = sample_looks(rng, count)
-        hands, views = frame_hands(rng, hands, self.size, self.framing)
-        objects = sample_held_objects(rng, hands, _HELD_SHARE)
-        return render_hands(hands, views, looks, (self.size, self.size), objects=objects, oversample=self.oversample)
+        """Hands without background: premultiplied RGBA and exact labels.
+
+        The colours may hold more than the hand: what it has in it, another hand, its shadow as black of some alpha.
+        """
+        shapes = sample_shapes(rng, count).to(self.device)
+        grips, angles = sample_grips(rng, shapes, sample_poses(rng, shapes), _HELD_SHARE)
+        looks = sample_looks(rng, count).to(self.device)
+        hands, views = frame_hands(rng, pose_hands(shapes, angles), self.size, self.framing)
+        objects = place_objects(rng, hands, grips)
+        size = (self.size, self.size)
+        drawn = render_hands(hands, views, looks, size, objects=objects, oversample=self.oversample).to(
+            torch.device("cpu")
+        )
+        cross_hands(rng, drawn.rgba, drawn.joints_px, drawn.visible)
+        blur_hands(rng, drawn.rgba)
+        cast_shadows(rng, drawn.rgba)
+        return drawn.to(self.device)
 
     def _photograph(self, rng: np.random.Generator, rgba: Tensor) -> Tensor:
         """Premultiplied RGBA (n,4,S,S) to uint8 pictures (n,3,S,S): background, colours, the camera's faults."""
@@ -111,7 +128,7 @@ class SyntheticHands:
         count = rgba.shape[0]
         behind = procedural_backgrounds(rng, count, self.size)
         # Another hand further back, out of place: skin and fingers alone do not make the hand that is asked for.
-        second = np.flatnonzero(rng.random(count) < 0.12)
+        second = np.flatnonzero(rng.random(count) < 0.06)
         for i in second:
             other = torch.flip(rgba[(i + 1) % count], dims=(-1,)) if rng.random() < 0.5 else rgba[(i + 1) % count]
             shift = [int(v) for v in rng.choice([-1, 1], 2) * rng.integers(self.size // 3, self.size // 2 + 1, 2)]
@@ -146,12 +163,12 @@ def frame_hands(
 
     Returns the hands in the cameras' frames, and the cameras.
     """
-    B = hands.joints.shape[0]
+    B, device = hands.joints.shape[0], hands.joints.device
 
     def draw(low: float, high: float) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, B).astype(np.float32))
+        return torch.from_numpy(rng.uniform(low, high, B).astype(np.float32)).to(device)
 
-    rotation = random_rotations(rng, B)
+    rotation = random_rotations(rng, B).to(device)
     middle = hands.joints[:, [0, 5, 9, 17]].mean(1)
     distance = torch.exp(draw(*(float(np.log(d)) for d in framing.distance)))
     # The forearm must not run into the lens.
@@ -160,7 +177,7 @@ def frame_hands(
     direction = elbow[:, :2] - (rotation @ (hands.joints[:, 0] - middle)[..., None])[:, :2, 0]
     # x right, y down: wrist to elbow is turned on to (0, 1), give or take the error.
     turn = torch.atan2(direction[:, 0], direction[:, 1]) + draw(-framing.rotation, framing.rotation)
-    c, s, zero, one = turn.cos(), turn.sin(), torch.zeros(B), torch.ones(B)
+    c, s, zero, one = turn.cos(), turn.sin(), torch.zeros_like(turn), torch.ones_like(turn)
     upright = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], dim=-1).view(B, 3, 3)
     rotation = upright @ rotation
     away = torch.stack([zero, zero, distance], dim=1)
@@ -170,42 +187,6 @@ def frame_hands(
     box = (high - low).amax(1)
     scale = torch.exp(draw(*(float(np.log(v)) for v in framing.scale)))
     focal = size / (framing.box_multiple * scale * box)
-    jitter = torch.from_numpy(rng.normal(0, framing.jitter, (B, 2)).clip(-0.35, 0.35).astype(np.float32))
+    jitter = torch.from_numpy(rng.normal(0, framing.jitter, (B, 2)).clip(-0.35, 0.35).astype(np.float32)).to(device)
     centre = (size - 1) / 2 - focal[:, None] * ((low + high) / 2 + jitter * box[:, None])
     return hands, CameraViews(focal, centre)
-
-
-def sample_held_objects(rng: np.random.Generator, hands: PosedHands, share: float) -> HeldObjects:
-    """Put a bottle, box or ball before the palm of `share` of the hands; hands in the cameras' frames."""
-    B = hands.joints.shape[0]
-    wrist, index, middle, little = (hands.joints[:, i] for i in (0, 5, 9, 17))
-    along = torch.nn.functional.normalize(middle - wrist, dim=1)
-    palmar = torch.nn.functional.normalize(torch.linalg.cross(index - wrist, little - wrist), dim=1)
-    across = torch.linalg.cross(along, palmar)
-    kind = rng.choice([BOX, CYLINDER, ELLIPSOID], B, p=[0.35, 0.45, 0.2])
-    kind = np.where(rng.random(B) < share, kind, NOTHING)
-    size = (middle - wrist).norm(dim=1) / 0.085
-    half = np.exp(rng.normal(np.log(0.03), 0.35, (B, 3)))
-    half[:, 2] = np.where(kind == ELLIPSOID, half[:, 2], half[:, 2] * rng.uniform(1, 4, B))
-    half[:, 1] = np.where(kind == CYLINDER, half[:, 0], half[:, 1])
-    half_extent = torch.from_numpy(half.astype(np.float32)) * size[:, None]
-    # Along the palm's breadth as a grasped bar lies, turned a little at random; the surface touches the palm.
-    basis = torch.stack([along, palmar, across], dim=1)
-    wobble = torch.from_numpy((rng.standard_normal((B, 3, 3)) * 0.25).astype(np.float32))
-    axes = torch.linalg.qr((basis + wobble).transpose(1, 2)).Q.transpose(1, 2)
-    axes = axes * torch.sign((axes * basis).sum(-1, keepdim=True))
-    gap = torch.from_numpy(rng.uniform(0.013, 0.03, B).astype(np.float32)) * size
-    reach = torch.from_numpy(rng.uniform(0.6, 1.2, B).astype(np.float32))
-    centre = wrist + reach[:, None] * (middle - wrist) + palmar * (gap + half_extent[:, 1])[:, None]
-    slide = torch.from_numpy(rng.normal(0, 0.02, B).astype(np.float32)) * size
-    colours = sample_colours(rng, 2 * B).reshape(B, 2, 3).astype(np.float32)
-    plain = rng.random(B) < 0.5
-    colours[plain, 1] = colours[plain, 0]
-    return HeldObjects(
-        kind=torch.from_numpy(kind),
-        centre=centre + across * slide[:, None],
-        axes=axes,
-        half=half_extent,
-        colour=torch.from_numpy(colours),
-        stripe=torch.from_numpy(rng.uniform(5, 60, B).astype(np.float32)),
-    )

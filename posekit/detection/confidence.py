@@ -1,4 +1,4 @@
-"""Confidence that means something: from the height of a peak to the probability that the joint is right."""
+"""Confidence that means something: from a joint's score to the probability that the joint is right."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy.optimize import isotonic_regression
 
 @dataclass(frozen=True)
 class ConfidenceCurve:
-    """A rising piecewise linear curve. score: (K,) rising heights of peaks. probability: (K,) never falling, in [0, 1]."""
+    """A rising piecewise linear curve. score: (K,) rising. probability: (K,) never falling, in [0, 1]."""
 
     score: np.ndarray
     probability: np.ndarray
@@ -25,19 +25,19 @@ class ConfidenceCurve:
         object.__setattr__(self, "probability", probability)
 
     def __call__(self, score: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Return the probability for each height; NaN for NaN, the ends' values beyond the ends."""
+        """Return the probability for each score; NaN for NaN, the ends' values beyond the ends."""
         return np.interp(score, self.score, self.probability)
 
 
-#: Without a fit the height of the peak is all there is.
-RAW_HEIGHT = ConfidenceCurve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+#: Without a fit the score is all there is.
+UNFITTED = ConfidenceCurve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
 
 
 def fit_confidence(score: Float[np.ndarray, " N"], correct: Bool[np.ndarray, " N"], knots: int = 16) -> ConfidenceCurve:
     """Fit the curve to held-out joints by isotonic regression, thinned to about `knots` points.
 
-    score: heights of peaks. correct: whether that joint was within the tolerance. Heights are first averaged in bins of equal
-    count, so that no knot stands on a few joints; the curve starts at (0, 0).
+    score: of joints, see `decode_heatmaps`. correct: whether each was within the tolerance. Scores are first averaged in
+    bins of equal count, so that no knot stands on a few joints; the curve starts at (0, 0).
     """
     order = np.argsort(score, kind="stable")
     score, hits = np.asarray(score, dtype=np.float64)[order], np.asarray(correct, dtype=np.float64)[order]

@@ -1,77 +1,51 @@
-"""From heatmaps to joints: sub-pixel peaks, and of several peaks those that make a hand."""
+"""From heatmaps to joints: sub-pixel peaks that together make a hand."""
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from posekit.detection.hand_box import BOX_FACTOR
+from posekit.detection.hand_shapes import HandShapes, shape_prior
 from posekit.models.heatmaps import pixels_from_cells
-from posekit.skeleton import HAND_21, Skeleton
 
-#: Scores below this are all the same: nothing was seen.
+#: Heights below this are all the same: nothing was seen.
 _LEAST_SCORE = 1e-3
 
+#: A map is smoothed by a Gaussian of this part of its side before its peak is looked for. The place wanted is the one with most
+#: of the map about it, not the highest cell: on drawn hands PCK@0.2B rises by 0.010 and PCK@0.1B falls by 0.003, on three real
+#: recordings by 0.010, 0.010 and 0.006, and by 0.000, 0.006 and 0.005.
+SMOOTHING = 0.04
 
-@dataclass(frozen=True)
-class BoneLengths:
-    """How long the bones of a skeleton may look, as parts of the crop's side.
+#: What a place in no shape of a hand still counts.
+_PRIOR_FLOOR = 0.05
 
-    longest: (number of bones,). Foreshortening makes any shorter length possible, so only excess is held against a pair.
-    spread: the excess, as a part of the longest, that costs half a unit of log score.
-    """
-
-    skeleton: Skeleton
-    longest: np.ndarray
-    spread: float = 0.15
-
-    def __post_init__(self) -> None:
-        longest = np.asarray(self.longest, dtype=np.float64)
-        if longest.shape != (len(self.skeleton.bones),) or not np.all(longest > 0):
-            raise ValueError(
-                f"{self.skeleton.name} has {len(self.skeleton.bones)} bones, not lengths of shape {longest.shape}"
-            )
-        object.__setattr__(self, "longest", longest)
+#: 0.2 B, within which a joint is right, as a part of a crop of 2.2 B.
+_RIGHT_WITHIN = 0.2 / BOX_FACTOR
 
 
-def fit_bone_lengths(
-    joints: Float[np.ndarray, "N J 2"], size: ArrayLike, skeleton: Skeleton = HAND_21, percentile: float = 99.0
-) -> BoneLengths:
-    """Learn the longest bones from labelled crops. joints: px, NaN where missing. size: the crops' side in px."""
-    parent, child = np.array(skeleton.bones).T
-    lengths = np.linalg.norm(joints[:, parent] - joints[:, child], axis=-1) / np.asarray(size, dtype=np.float64)
-    return BoneLengths(skeleton, np.nanpercentile(lengths, percentile, axis=0))
-
-
-def find_peaks(
-    heatmaps: Float[Tensor, "B J h w"], count: int = 1
-) -> tuple[Float[Tensor, "B J K 2"], Float[Tensor, "B J K"]]:
-    """Return the highest local maxima of every map in cells (x, y), best first, and their heights.
+def find_peaks(heatmaps: Float[Tensor, "B J h w"]) -> tuple[Float[Tensor, "B J 2"], Float[Tensor, "B J"]]:
+    """Return the highest place of every map in cells (x, y), and its height.
 
     The place between cells is where a parabola through the logarithms of the cell and its neighbours has its top: exact for a
-    Gaussian bump. On the border of the map the cell's centre is kept in that direction. Where a map has fewer maxima than
-    `count`, the rest repeat low cells with height 0.
+    Gaussian bump. On the border of the map the cell's centre is kept in that direction.
     """
     height, width = heatmaps.shape[-2:]
-    # A plateau (a map cut off at zero, say) would count every cell as a peak; a lone cell must rise above its neighbours.
-    around = functional.max_pool2d(heatmaps, 3, stride=1, padding=1)
-    flat = torch.where(heatmaps >= around, heatmaps, torch.full_like(heatmaps, -1.0)).flatten(2)
-    score, place = flat.topk(count, dim=-1)
+    score, place = heatmaps.flatten(2).max(dim=-1)
     column, row = place % width, torch.div(place, width, rounding_mode="floor")
     logs = heatmaps.clamp_min(_LEAST_SCORE).log().flatten(2)
 
     def neighbour(across: int, down: int) -> Tensor:
         x, y = (column + across).clamp(0, width - 1), (row + down).clamp(0, height - 1)
-        return logs.gather(2, y * width + x)
+        return logs.gather(2, (y * width + x)[..., None])[..., 0]
 
     middle = neighbour(0, 0)
     shift_x = _parabola_top(neighbour(-1, 0), middle, neighbour(1, 0), (column > 0) & (column < width - 1))
     shift_y = _parabola_top(neighbour(0, -1), middle, neighbour(0, 1), (row > 0) & (row < height - 1))
-    xy = torch.stack([column + shift_x, row + shift_y], dim=-1)
-    return xy, score.clamp_min(0.0)
+    return torch.stack([column + shift_x, row + shift_y], dim=-1), score.clamp_min(0.0)
 
 
 def _parabola_top(before: Tensor, middle: Tensor, after: Tensor, inside: Tensor) -> Tensor:
@@ -80,45 +54,50 @@ def _parabola_top(before: Tensor, middle: Tensor, after: Tensor, inside: Tensor)
     return torch.where(inside & (curvature > 1e-6), shift.clamp(-0.5, 0.5), 0.0)
 
 
-def choose_peaks(
-    xy: Float[Tensor, "B J K 2"], score: Float[Tensor, "B J K"], lengths: BoneLengths, size: float
-) -> Int[Tensor, "B J"]:
-    """Choose one peak per joint so that together they make a hand.
+def smooth_heatmaps(heatmaps: Float[Tensor, "B J h w"], sigma: float) -> Float[Tensor, "B J h w"]:
+    """Blur every map by a Gaussian of `sigma` cells; what is beyond the border is 0. sigma 0 changes nothing."""
+    if sigma <= 0:
+        return heatmaps
+    radius = math.ceil(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, dtype=heatmaps.dtype, device=heatmaps.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma).square())
+    kernel = kernel / kernel.sum()
+    B, J, h, w = heatmaps.shape
+    maps = functional.conv2d(heatmaps.reshape(B * J, 1, h, w), kernel.view(1, 1, -1, 1), padding=(radius, 0))
+    return functional.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, radius)).view(B, J, h, w)
 
-    Maximises the sum of log scores minus the excess lengths of all bones, exactly, by dynamic programming over the skeleton's
-    tree (max-product). Independent maxima put two fingers on one, which is how a hand network fails most.
-    xy: cells, score: heights, size: the crop's side in cells.
-    """
-    bones = lengths.skeleton.bones
-    belief = list(score.clamp_min(_LEAST_SCORE).log().unbind(dim=1))
-    best_child: list[Tensor] = []
-    for (parent, child), longest in zip(reversed(bones), reversed(lengths.longest.tolist()), strict=True):
-        length = torch.linalg.vector_norm(xy[:, parent, :, None] - xy[:, child, None, :], dim=-1) / size
-        excess = (length / longest - 1.0).clamp_min(0.0) / lengths.spread
-        message, best = (belief[child][:, None, :] - 0.5 * excess.square()).max(dim=-1)
-        belief[parent] = belief[parent] + message
-        best_child.append(best)
-    chosen = torch.zeros(xy.shape[:2], dtype=torch.int64, device=xy.device)
-    roots = set(range(xy.shape[1])) - {child for _, child in bones}
-    for root in roots:
-        chosen[:, root] = belief[root].argmax(dim=-1)
-    for (parent, child), best in zip(bones, reversed(best_child), strict=True):
-        chosen[:, child] = best.gather(1, chosen[:, parent, None])[:, 0]
-    return chosen
+
+def share_about(heatmaps: Float[Tensor, "B J h w"], xy: Float[Tensor, "B J 2"], radius: float) -> Float[Tensor, "B J"]:
+    """Return the share of every map that lies within `radius` cells of its joint; 0 of a map of zeros."""
+    height, width = heatmaps.shape[-2:]
+    across = (torch.arange(width, dtype=xy.dtype, device=xy.device) - xy[..., :1]).square()
+    down = (torch.arange(height, dtype=xy.dtype, device=xy.device) - xy[..., 1:]).square()
+    near = across[..., None, :] + down[..., :, None] <= radius**2
+    return (heatmaps * near).sum(dim=(-2, -1)) / heatmaps.sum(dim=(-2, -1)).clamp_min(1e-6)
 
 
 def decode_heatmaps(
-    heatmaps: Float[Tensor, "B J h w"], stride: int, lengths: BoneLengths | None = None, candidates: int = 4
+    heatmaps: Float[Tensor, "B J h w"], stride: int, shapes: HandShapes | None = None, smoothing: float = SMOOTHING
 ) -> tuple[Float[np.ndarray, "B J 2"], Float[np.ndarray, "B J"]]:
-    """Return the joints in crop pixels and the heights of their peaks, float64.
+    """Return the joints in crop pixels and their scores in [0, 1], float64.
 
-    lengths: with it, the joints are chosen together from `candidates` peaks each; without, every map's highest peak is taken.
+    heatmaps: of any scale. shapes: with them, a map counts less where no hand that explains the other maps has the joint;
+    without, every joint stands alone. smoothing: see `SMOOTHING`. The score is the share of the network's own map within 0.2 B
+    of the joint: what it holds to be the probability that the joint is right, but for its optimism, which a confidence curve
+    takes away. It tells right joints from wrong ones as well as the height of the peak does (area under the ROC curve 0.794 on
+    drawn hands) and better on recordings (0.795, 0.705 and 0.648 where the height has 0.779, 0.687 and 0.634); the second
+    peak's height, the agreement of the stages, the finger's or the hand's mean, all together, added 0.001 and less.
+
+    Independent maxima put two fingers on one and mix the hand's two readings, palm and back. With 1000 drawn shapes against
+    each map's own peak, PCK@0.2B on drawn hands is 0.724 against 0.712, on three real recordings 0.862 against 0.843, 0.686
+    against 0.653 and 0.381 against 0.381. A prior on the bones' lengths alone changed it by 0.000, +0.013, -0.009 and -0.003.
     """
-    xy, score = find_peaks(heatmaps.float(), candidates if lengths is not None else 1)
-    if lengths is not None:
-        chosen = choose_peaks(xy, score, lengths, float(heatmaps.shape[-1]))[..., None]
-    else:
-        chosen = torch.zeros((*xy.shape[:2], 1), dtype=torch.int64, device=xy.device)
-    xy = xy.gather(2, chosen[..., None].expand(-1, -1, -1, 2))[:, :, 0]
-    score = score.gather(2, chosen)[:, :, 0]
+    own = heatmaps.float().clamp_min(0.0)
+    side = own.shape[-1]
+    maps = smooth_heatmaps(own, smoothing * side)
+    xy, height = find_peaks(maps)
+    if shapes is not None:
+        maps = maps * (shape_prior(maps, xy, height, shapes) + _PRIOR_FLOOR)
+        xy, _ = find_peaks(maps)
+    score = share_about(own, xy, _RIGHT_WITHIN * side)
     return pixels_from_cells(xy, stride).double().cpu().numpy(), score.double().cpu().numpy()

@@ -1,31 +1,23 @@
 """Weight files: safetensors with everything a detector needs in their header."""
 
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import posekit
-from posekit.detection.confidence import ConfidenceCurve
-from posekit.detection.decoding import BoneLengths
+from posekit.detection.detector_header import read_header, require_format, write_header
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import write_whole
-from posekit.models.cpm import ConvolutionalPoseMachine, in_channels_last, light_hand_cpm, openpose_hand_cpm
-from posekit.skeleton import HAND_21
+from posekit.models.cpm import in_channels_last
+from posekit.models.hand_networks import HAND_NETWORKS
 
-FORMAT = "posekit hand detector 1"
-
-ARCHITECTURES: dict[str, Callable[[], ConvolutionalPoseMachine]] = {
-    "light_hand_cpm": light_hand_cpm,
-    "openpose_hand_cpm": openpose_hand_cpm,
-}
+#: What a weight file may name as its architecture.
+ARCHITECTURES = HAND_NETWORKS
 
 #: The detector that comes with posekit, trained on synthetic hands alone.
 LIGHT_HAND_WEIGHTS = Path(posekit.__file__).parent / "weights" / "hand-cpm-light.safetensors"
@@ -41,41 +33,45 @@ def save_detector(path: str | Path, detector: HandDetector, training: dict[str, 
         raise PosekitError(
             f"{path}: unknown architecture '{detector.architecture}', expected one of: {', '.join(ARCHITECTURES)}"
         )
+    if not isinstance(detector.model, torch.nn.Module):
+        raise PosekitError(f"{path}: the detector to write is ONNX already; it has no weights to store as safetensors")
     tensors = {
-        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
+        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
         for name, value in detector.model.state_dict().items()
     }
-    header = {
-        "format": FORMAT,
-        "architecture": detector.architecture,
-        "crop_size": str(detector.crop_size),
-        "skeleton": HAND_21.name,
-        "joints": json.dumps(HAND_21.joints),
-        "confidence_score": json.dumps(detector.confidence.score.tolist()),
-        "confidence_probability": json.dumps(detector.confidence.probability.tolist()),
-        "training": json.dumps(training or {}),
-    }
-    if detector.bone_lengths is not None:
-        header["bone_longest"] = json.dumps(detector.bone_lengths.longest.tolist())
-        header["bone_spread"] = json.dumps(detector.bone_lengths.spread)
     with write_whole(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        save_file(tensors, temporary, metadata=write_header(detector, training))
 
 
-def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS) -> HandDetector:
-    """Read a detector; without a path, the one that comes with posekit.
+def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS, *, threads: int | None = None) -> HandDetector:
+    """Read a detector, of torch (.safetensors) or of ONNX (.onnx); without a path, the one that comes with posekit.
 
+    threads: of onnxruntime, None for as many as torch has; torch's own are set by torch.
     Raises PosekitError for a file that is missing, damaged, of another format, or whose tensors do not fit its architecture.
     """
     path = Path(path)
-    header, tensors = _read(path)
-    if header.get("format") != FORMAT:
-        raise PosekitError(f"{path}: format: found '{header.get('format', 'nothing')}', expected '{FORMAT}'")
-    architecture = header.get("architecture", "")
+    if path.suffix.lower() == ".onnx":
+        # Imported here, since that module writes torch's detectors, too, and reads this module's header.
+        from posekit.detection.onnx_network import load_onnx_detector
+
+        return load_onnx_detector(path, threads)
+    words, tensors = _read(path)
+    require_format(path, words)
+    architecture = words.get("architecture", "")
     if architecture not in ARCHITECTURES:
         raise PosekitError(f"{path}: architecture: found '{architecture}', expected one of: {', '.join(ARCHITECTURES)}")
     model = ARCHITECTURES[architecture]()
-    expected = model.state_dict()
+    model.load_state_dict(_checked(path, architecture, tensors, model.state_dict()))
+    model = in_channels_last(model).eval().requires_grad_(False)
+    header = read_header(path, words, model.stride)
+    return HandDetector(model, header.crop_size, header.shapes, header.confidence, architecture=architecture)
+
+
+def _checked(
+    path: Path, architecture: str, tensors: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return a file's tensors in the types of its architecture's, or say which does not fit."""
+    fitting = {}
     for name, value in expected.items():
         found = tensors.get(name)
         if found is None or found.shape != value.shape:
@@ -83,36 +79,16 @@ def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS) -> HandDetector:
             raise PosekitError(f"{path}: tensor {name}: found {shape}, expected {tuple(value.shape)}")
         if not torch.isfinite(found.float()).all():
             raise PosekitError(f"{path}: tensor {name}: found values that are no numbers, expected finite ones")
-        tensors[name] = found.to(value.dtype)
-    if len(tensors) != len(expected):
-        extra = sorted(set(tensors) - set(expected))[0]
-        raise PosekitError(f"{path}: tensor {extra}: found, but {architecture} has none of that name")
-    model.load_state_dict(tensors)
-    model = in_channels_last(model).eval().requires_grad_(False)
-    try:
-        if json.loads(header["joints"]) != list(HAND_21.joints):
-            raise ValueError(f"joints {header['joints'][:60]} are not those of {HAND_21.name}")
-        size = int(header["crop_size"])
-        if size <= 0 or size % math.lcm(16, model.stride):
-            raise ValueError(f"crop_size {size} is no positive multiple of 16")
-        curve = ConfidenceCurve(
-            np.array(json.loads(header["confidence_score"])), np.array(json.loads(header["confidence_probability"]))
-        )
-        lengths = None
-        if "bone_longest" in header:
-            longest = np.array(json.loads(header["bone_longest"]))
-            lengths = BoneLengths(HAND_21, longest, float(json.loads(header["bone_spread"])))
-    except KeyError as error:
-        raise PosekitError(f"{path}: header: found no {error}, expected one") from error
-    except (ValueError, TypeError) as error:
-        raise PosekitError(f"{path}: header: {error}") from error
-    return HandDetector(model, size, lengths, curve, architecture=architecture)
+        fitting[name] = found.to(value.dtype)
+    if extra := sorted(set(tensors) - set(expected)):
+        raise PosekitError(f"{path}: tensor {extra[0]}: found, but {architecture} has none of that name")
+    return fitting
 
 
 def read_training(path: str | Path = LIGHT_HAND_WEIGHTS) -> dict[str, Any]:
     """Return how the weights in a file were trained, as their maker wrote it down."""
-    header, _ = _read(Path(path))
-    training = json.loads(header.get("training", "{}"))
+    words, _ = _read(Path(path))
+    training = json.loads(words.get("training", "{}"))
     return training if isinstance(training, dict) else {}
 
 

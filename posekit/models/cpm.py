@@ -4,8 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-
-from posekit.models.trunks import ResidualTrunk, VggTrunk
+from torch.nn import functional
 
 
 def _convolution(channels_in: int, channels_out: int, kernel_size: int, batch_norm: bool) -> list[nn.Module]:
@@ -23,6 +22,8 @@ class ConvolutionalPoseMachine(nn.Module):
     distribution_sigma: if None, maps are heights, trained by squared error as in the papers. With a number, every map holds the
     logits of one distribution over its cells, trained by cross entropy against a Gaussian of so many cells; no background then.
     The best answer is the same map up to its scale, and it is learnt from fewer pictures.
+    stride: of the backbone's features. subcells: every cell of the features holds subcells x subcells cells of each map (in
+    channels, unfolded at the end), so that maps of stride 4 cost what convolutions of stride 8 do.
 
     Wei, Ramakrishna, Kanade, Sheikh, CVPR 2016; the hand network of Simon, Joo, Matthews, Sheikh, CVPR 2017.
     """
@@ -42,6 +43,7 @@ class ConvolutionalPoseMachine(nn.Module):
         stage_channels: int = 128,
         batch_norm: bool = False,
         distribution_sigma: float | None = None,
+        subcells: int = 1,
     ) -> None:
         super().__init__()
         if distribution_sigma is not None and background:
@@ -50,10 +52,13 @@ class ConvolutionalPoseMachine(nn.Module):
             raise ValueError(f"a pose machine needs stages >= 1 and an odd kernel, not {stages} and {kernel_size}")
         self.backbone = backbone
         self.joints = joints
-        self.stride = stride
+        if stride % subcells:
+            raise ValueError(f"features of stride {stride} cannot be divided into {subcells} x {subcells} sub-cells")
+        self.stride = stride // subcells
+        self.subcells = subcells
         self.background = background
         self.distribution_sigma = distribution_sigma
-        maps = joints + int(background)
+        maps = (joints + int(background)) * subcells**2
         self.stages = nn.ModuleList(
             [
                 nn.Sequential(
@@ -75,12 +80,13 @@ class ConvolutionalPoseMachine(nn.Module):
 
         images: (B, 3, H, W), normalised by `normalise_images`. Returns `stages` tensors (B, M, H / stride, W / stride), joints
         first and in their order, background (if any) last; cell (0, 0) covers the `stride` x `stride` pixels of the corner.
+        The stride is that of the maps: the features' divided by the sub-cells.
         """
         features = self.backbone(images)
         maps = [self.stages[0](features)]
         for stage in self.stages[1:]:
             maps.append(stage(torch.cat([maps[-1], features], dim=1)))
-        return maps
+        return maps if self.subcells == 1 else [functional.pixel_shuffle(m, self.subcells) for m in maps]
 
     def heatmaps(self, images: Tensor) -> Tensor:
         """Return the last stage's maps of the joints as heights: about 1 where a joint surely is, 0 where it is not.
@@ -97,31 +103,3 @@ class ConvolutionalPoseMachine(nn.Module):
 def in_channels_last(model: ConvolutionalPoseMachine) -> ConvolutionalPoseMachine:
     """Lay out the model's weights channels last, in place: training on a processor is a third faster."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable numbers."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def light_hand_cpm() -> ConvolutionalPoseMachine:
-    """Hand network for 128 px crops: 21 maps of 32 x 32, 2 stages, 1.64 M parameters, 359 M multiplications a crop."""
-    return ConvolutionalPoseMachine(
-        ResidualTrunk((48, 96, 160), (1, 2, 2), 64),
-        feature_channels=64,
-        joints=21,
-        stages=2,
-        stride=ResidualTrunk.stride,
-        background=False,
-        first_channels=64,
-        stage_convolutions=2,
-        kernel_size=5,
-        stage_channels=32,
-        batch_norm=True,
-        distribution_sigma=1.5,
-    )
-
-
-def openpose_hand_cpm() -> ConvolutionalPoseMachine:
-    """The released hand network of Simon et al. 2017: 6 stages on VGG-19, for 368 px crops; 36.8 M parameters, 103 GMAC."""
-    return ConvolutionalPoseMachine(VggTrunk(128), feature_channels=128, joints=21, stages=6, stride=VggTrunk.stride)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from posekit.errors import PosekitError
-from posekit.training.samples import CropBatch
+from posekit.models.images import images_to_tensor
+from posekit.training.samples import CropBatch, visible_or_all
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class CompositedCrops:
     rgba: (N, S, S, 4), premultiplied, else dark fringes betray what was pasted; may be a memory map. joints: (N, J, 2) px.
     weight: (N, J). backgrounds: (M, T, T, 3) with T >= S, of which every draw cuts, flips and turns another part.
     second_share: how often another of the cut-outs lies behind, out of place, so that skin alone does not make the hand.
+    visible: (N, J), all where not given.
     """
 
     rgba: UInt8[np.ndarray, "N S S 4"]
@@ -24,6 +27,7 @@ class CompositedCrops:
     weight: Float[np.ndarray, "N J"]
     backgrounds: UInt8[np.ndarray, "M T T 3"]
     second_share: float = 0.12
+    visible: Bool[np.ndarray, "N J"] = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:
         count = len(self.rgba)
@@ -41,31 +45,49 @@ class CompositedCrops:
             raise PosekitError(
                 f"composited crops: joints {self.joints.shape}, weight {self.weight.shape} for {count} cut-outs"
             )
+        object.__setattr__(self, "visible", visible_or_all(self.visible, self.weight, "composited crops"))
 
     def draw(self, count: int, rng: np.random.Generator) -> CropBatch:
         """Return `count` composites, cut-outs with replacement."""
         chosen = np.sort(rng.integers(0, len(self.rgba), count))
         size = self.rgba.shape[1]
-        behind = np.stack([self._background(rng, size) for _ in range(count)])
-        for place in np.flatnonzero(rng.random(count) < self.second_share):
-            other = np.asarray(self.rgba[rng.integers(len(self.rgba))])
-            shift = rng.integers(size // 4, size // 2 + 1, 2) * rng.choice([-1, 1], 2)
-            behind[place] = _over(
-                np.roll(other if rng.random() < 0.5 else other[:, ::-1], shift, axis=(0, 1)), behind[place]
-            )
-        images = _over(np.asarray(self.rgba[chosen]), behind)
+        images = np.empty((count, size, size, 3), np.uint8)
+        for place, cut_out in enumerate(chosen):
+            self._background(rng, images[place])
+            if rng.random() < self.second_share:
+                other = np.asarray(self.rgba[rng.integers(len(self.rgba))])
+                shift = rng.integers(size // 4, size // 2 + 1, 2) * rng.choice([-1, 1], 2)
+                _lay_over(np.roll(other if rng.random() < 0.5 else other[:, ::-1], shift, axis=(0, 1)), images[place])
+            _lay_over(np.asarray(self.rgba[cut_out]), images[place])
         return CropBatch(
-            images=torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255.0),
+            images=images_to_tensor(images),
             joints=torch.from_numpy(self.joints[chosen].astype(np.float32)),
             weight=torch.from_numpy(self.weight[chosen].astype(np.float32)),
+            visible=torch.from_numpy(self.visible[chosen]),
         )
 
-    def _background(self, rng: np.random.Generator, size: int) -> UInt8[np.ndarray, "S S 3"]:
-        picture = self.backgrounds[rng.integers(len(self.backgrounds))]
+    def _background(self, rng: np.random.Generator, out: UInt8[np.ndarray, "S S 3"]) -> None:
+        """Cut a part of a background into `out`, in one of the eight ways to lay down a square."""
+        picture, size = self.backgrounds[rng.integers(len(self.backgrounds))], len(out)
         top, left = rng.integers(0, np.array(picture.shape[:2]) - size + 1)
         part = picture[top : top + size, left : left + size]
-        part = np.rot90(part, int(rng.integers(4)))
-        return part[:, ::-1] if rng.random() < 0.5 else part
+        # OpenCV does this ten times faster than a copy from NumPy's views.
+        if rng.random() < 0.5:
+            part = cv2.transpose(part)
+        flip = int(rng.integers(4))
+        if flip < 3:
+            cv2.flip(part, flip - 1, dst=out)
+        else:
+            out[:] = part
+
+
+def _lay_over(front: UInt8[np.ndarray, "S S 4"], picture: UInt8[np.ndarray, "S S 3"]) -> None:
+    """Lay a premultiplied cut-out over a picture in place, working only where there is any of it."""
+    rows = np.flatnonzero(front[..., 3].any(axis=1))
+    columns = np.flatnonzero(front[..., 3].any(axis=0))
+    if len(rows):
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        picture[part] = _over(front[part], picture[part])
 
 
 def _over(front: UInt8[np.ndarray, "*n S S 4"], behind: UInt8[np.ndarray, "*n S S 3"]) -> UInt8[np.ndarray, "*n S S 3"]:

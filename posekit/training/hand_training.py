@@ -1,4 +1,4 @@
-"""From labelled hand crops to a hand detector: train, learn the bones' lengths, fit the confidence, measure."""
+"""From labelled hand crops to a hand detector: train, fit the confidence, measure."""
 
 import copy
 from collections.abc import Callable
@@ -6,54 +6,88 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from posekit.detection.confidence import fit_confidence
-from posekit.detection.decoding import fit_bone_lengths
 from posekit.detection.hand_detector import HandDetector
-from posekit.models.cpm import ConvolutionalPoseMachine, light_hand_cpm
+from posekit.errors import PosekitError
+from posekit.metrics.hand_agreement import ConfidenceBin, calibration_in_tenths
+from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.hand_networks import HAND_NETWORKS
+from posekit.skeleton import HAND_21
 from posekit.training.augmentation import Augmentation
-from posekit.training.loop import TrainProgress, TrainSettings, train
+from posekit.training.distillation import Distillation, DistillationSettings, Teacher
+from posekit.training.loop import TrainProgress, train
+from posekit.training.processes import Processes
 from posekit.training.samples import LabelledCrops, SampleSource, augmented_batches
+from posekit.training.settings import TrainSettings
+from posekit.training.size_schedule import SizeSchedule
 
 #: A joint is right within this part of B, the longer side of the tight box around the hand (Simon et al. 2017 draw the curve).
 PCK_THRESHOLD = 0.2
+_CLOSE = 0.1
+#: The area under the curve of PCK is taken from 0 to this part of B.
+AUC_UP_TO = 0.5
 
 
 @dataclass(frozen=True)
 class HandTrainSettings:
     """How to train a hand detector.
 
-    loop: steps, learning rate and so on. The first `small_share` of the run sees crops of `small_size` px: those of 112 px cost
-    three quarters of those of 128 px, and one network scores the same on both (PCK@0.2B 0.634 and 0.633). Smaller ones do not
-    pay: at 96 px it scores 0.577, and the step up to `crop_size` costs a third of the run. The last `light_share` sees
-    augmentation of `light_strength`.
+    loop: steps, learning rate and so on. network: one of `HAND_NETWORKS`. batch_size: crops of `crop_size` px in a step of each
+    process. sizes: smaller crops first, as many more of them (see `augmented_batches`); all of `crop_size` if None. The last
+    `light_share` sees augmentation of `light_strength`. distillation: how a teacher is listened to, if there is one.
     """
 
     loop: TrainSettings
+    network: str = "light_hand_cpm"
     batch_size: int = 48
     crop_size: int = 128
-    small_size: int = 112
-    small_share: float = 0.9
+    sizes: SizeSchedule | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     light_share: float = 0.25
     light_strength: float = 0.3
     seed: int = 0
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+
+
+@dataclass(frozen=True)
+class JointScores:
+    """One joint's scores where it is visible: how many, share within 0.2 B and 0.1 B, mean error in B; NaN where none is."""
+
+    name: str
+    joints: int
+    pck02: float
+    pck01: float
+    epe: float
 
 
 @dataclass(frozen=True)
 class HandScores:
-    """How a detector does on labelled crops. pck02, pck01: share of joints within 0.2 B and 0.1 B.
+    """How a detector does on labelled crops, where the joints are visible; `all_` with those that are hidden.
 
-    mean_hand_pck02: what the mean of all labels scores without a look at the picture. calibration_error: mean distance between
-    confidence and the share that is right, over ten bins of confidence.
+    pck02, pck01: share of joints within 0.2 B and 0.1 B, B being the longer side of the tight box around the hand. epe: mean
+    error in B; epe_px: in px of a 128 px crop. auc: area under the curve of PCK over thresholds from 0 to 0.5 B, 1 at best.
+    mean_hand_pck02, mean_hand_pck01: what the mean of all labels scores without a look at the picture. calibration: tenths of
+    confidence over all labelled joints, None where no joint falls; calibration_error: mean distance between confidence and the
+    share that is right. per_joint: in the skeleton's order.
     """
 
+    joints: int
     pck02: float
     pck01: float
+    epe: float
+    epe_px: float
+    auc: float
     mean_hand_pck02: float
+    mean_hand_pck01: float
+    all_joints: int
+    all_pck02: float
+    all_pck01: float
+    all_mean_hand_pck02: float
+    calibration: tuple[ConfidenceBin | None, ...]
     calibration_error: float
-    joints: int
+    per_joint: tuple[JointScores, ...]
 
 
 def train_hand_detector(
@@ -62,38 +96,75 @@ def train_hand_detector(
     settings: HandTrainSettings,
     start: HandDetector | None = None,
     on_progress: Callable[[TrainProgress], None] | None = None,
+    *,
+    teacher: HandDetector | None = None,
+    processes: Processes | None = None,
 ) -> tuple[HandDetector, list[dict[str, float]]]:
-    """Train a detector and return it with the history of its training.
+    """Train on `source`; return the detector and the history of the run.
 
-    source: crops larger than `crop_size` (see `augment`), hands at the scale of the crops. held_out: crops of exactly
-    `crop_size`, none of them in the source, that `fit_detector` uses; measure on others. start: a detector to go on from (its
-    weights are copied), instead of a fresh `light_hand_cpm`.
+    source: crops at the scale of `settings.crop_size` px ones, best larger, so that turning brings in picture. held_out: crops
+    of that size that are not trained on, to fit the confidence to. start: a detector to go on from (its weights are copied),
+    instead of a fresh network. teacher: a detector whose maps and features the network learns beside the labels.
+
+    Raises PosekitError for a network of another name, and what `train` raises.
     """
+    processes = processes or Processes()
     if start is None:
         torch.manual_seed(settings.seed)
-        model = light_hand_cpm()
+        model = new_network(settings.network)
     else:
-        model = copy.deepcopy(start.model).requires_grad_(True)
+        model = copy.deepcopy(pose_machine_of(start, "start")).requires_grad_(True)
 
     def augmentation(fraction: float) -> Augmentation:
         light = fraction >= 1.0 - settings.light_share
         return settings.augmentation.scaled(settings.light_strength) if light else settings.augmentation
 
-    def size(fraction: float) -> int:
-        return settings.small_size if fraction < settings.small_share else settings.crop_size
+    batches = augmented_batches(
+        source,
+        settings.batch_size,
+        settings.crop_size,
+        settings.seed,
+        augmentation,
+        settings.sizes,
+        rank=processes.rank,
+        device=settings.loop.device,
+    )
+    distillation = None
+    if teacher is not None:
+        answers = Teacher(copy.deepcopy(pose_machine_of(teacher, "teacher")), teacher.crop_size)
+        distillation = Distillation(model, answers, settings.distillation)
+    history = train(model, batches, settings.loop, on_progress, distillation=distillation, processes=processes)
+    architecture = settings.network if start is None else start.architecture
+    return fit_detector(model, held_out, settings.crop_size, architecture), history
 
-    batches = augmented_batches(source, settings.batch_size, settings.crop_size, settings.seed, augmentation, size)
-    history = train(model, batches, settings.loop, on_progress)
-    return fit_detector(model, held_out, settings.crop_size), history
+
+def new_network(name: str) -> ConvolutionalPoseMachine:
+    """Return a network of `HAND_NETWORKS` with random weights."""
+    if name not in HAND_NETWORKS:
+        raise PosekitError(f"network: found '{name}', expected one of: {', '.join(HAND_NETWORKS)}")
+    return HAND_NETWORKS[name]()
 
 
-def fit_detector(model: ConvolutionalPoseMachine, held_out: LabelledCrops, crop_size: int) -> HandDetector:
-    """Wrap trained weights as a detector: bone lengths from held-out labels, confidence from the model's errors on them."""
-    detector = HandDetector(model, crop_size, fit_bone_lengths(held_out.joints, crop_size))
-    xy, height = detector.heights(held_out.images)
+def pose_machine_of(detector: HandDetector, what: str) -> ConvolutionalPoseMachine:
+    """Return a detector's network where it is one of torch, which alone has gradients and features. what: for the message."""
+    if not isinstance(detector.model, ConvolutionalPoseMachine):
+        raise PosekitError(f"{what}: its network runs outside torch, a safetensors file of weights was expected")
+    return detector.model
+
+
+def fit_detector(
+    model: ConvolutionalPoseMachine, held_out: LabelledCrops, crop_size: int, architecture: str = "light_hand_cpm"
+) -> HandDetector:
+    """Wrap trained weights as a detector, its confidence fitted to the model's errors on held-out labels.
+
+    The model is copied, on to the processor: that of a training goes on changing. architecture: what it is called in
+    `HAND_NETWORKS`.
+    """
+    detector = HandDetector(copy.deepcopy(model).cpu(), crop_size, architecture=architecture)
+    xy, score = detector.scores(held_out.images)
     error = normalised_errors(xy, held_out.joints)
     known = np.isfinite(error)
-    return replace(detector, confidence=fit_confidence(height[known], error[known] < PCK_THRESHOLD))
+    return replace(detector, confidence=fit_confidence(score[known], error[known] < PCK_THRESHOLD))
 
 
 def normalised_errors(xy: Float[np.ndarray, "N 21 2"], truth: Float[np.ndarray, "N 21 2"]) -> Float[np.ndarray, "N 21"]:
@@ -107,17 +178,42 @@ def measure_detector(detector: HandDetector, crops: LabelledCrops) -> HandScores
     xy, confidence = detector.detect(crops.images)
     error = normalised_errors(xy, crops.joints)
     known = np.isfinite(error)
+    seen = known & crops.visible
+    pixels = np.linalg.norm(xy - crops.joints, axis=-1) * 128 / detector.crop_size
     mean_hand = normalised_errors(np.nanmean(crops.joints, axis=0, keepdims=True), crops.joints)
-    right = error[known] < PCK_THRESHOLD
-    bin_of = np.minimum((confidence[known] * 10).astype(int), 9)
-    gaps = [
-        np.abs(right[bin_of == k].mean() - confidence[known][bin_of == k].mean()) * (bin_of == k).sum()
-        for k in set(bin_of)
-    ]
+    bins, calibration_error = calibration_in_tenths(confidence[known], error[known] < PCK_THRESHOLD)
     return HandScores(
-        pck02=float(right.mean()),
-        pck01=float((error[known] < 0.1).mean()),
-        mean_hand_pck02=float((mean_hand[known] < PCK_THRESHOLD).mean()),
-        calibration_error=float(np.sum(gaps) / known.sum()),
-        joints=int(known.sum()),
+        joints=int(seen.sum()),
+        pck02=_share_within(error, seen, PCK_THRESHOLD),
+        pck01=_share_within(error, seen, _CLOSE),
+        epe=_mean(error, seen),
+        epe_px=_mean(pixels, seen),
+        # The curve is a sum of steps, one for each joint at its error.
+        auc=_mean(np.clip(1.0 - error / AUC_UP_TO, 0.0, 1.0), seen),
+        mean_hand_pck02=_share_within(mean_hand, seen, PCK_THRESHOLD),
+        mean_hand_pck01=_share_within(mean_hand, seen, _CLOSE),
+        all_joints=int(known.sum()),
+        all_pck02=_share_within(error, known, PCK_THRESHOLD),
+        all_pck01=_share_within(error, known, _CLOSE),
+        all_mean_hand_pck02=_share_within(mean_hand, known, PCK_THRESHOLD),
+        calibration=bins,
+        calibration_error=calibration_error,
+        per_joint=tuple(
+            JointScores(
+                name,
+                int(seen[:, j].sum()),
+                _share_within(error[:, j], seen[:, j], PCK_THRESHOLD),
+                _share_within(error[:, j], seen[:, j], _CLOSE),
+                _mean(error[:, j], seen[:, j]),
+            )
+            for j, name in enumerate(HAND_21.joints)
+        ),
     )
+
+
+def _mean(values: Float[np.ndarray, "*n"], among: Bool[np.ndarray, "*n"]) -> float:
+    return float(values[among].mean()) if among.any() else float("nan")
+
+
+def _share_within(error: Float[np.ndarray, "*n"], among: Bool[np.ndarray, "*n"], threshold: float) -> float:
+    return float((error[among] < threshold).mean()) if among.any() else float("nan")

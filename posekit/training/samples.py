@@ -1,17 +1,21 @@
 """Batches of labelled crops, and where they come from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from posekit.errors import PosekitError
 from posekit.models.images import images_to_tensor
-from posekit.training.augmentation import Augmentation, augment
+from posekit.training.augmentation import Augmentation, augment_seen
+from posekit.training.size_schedule import SizeSchedule, batch_of_equal_cost
+
+#: So many crops at a time stay in a processor's cache; a whole batch takes half as long again.
+_CROPS_IN_CACHE = 8
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,27 @@ class CropBatch:
     """Pictures and labels that belong together.
 
     images: (B, 3, H, W) float32 RGB in [0, 1]. joints: (B, J, 2) px of these pictures, NaN without a label.
-    weight: (B, J) >= 0, how much each label counts.
+    weight: (B, J) >= 0, how much each label counts. visible: (B, J) bool, which joints can be seen; all where it is not known.
     """
 
     images: Tensor
     joints: Tensor
     weight: Tensor
+    visible: Tensor = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        if self.visible is None:
+            ones = torch.ones_like(self.weight, dtype=torch.bool)  # type: ignore[unreachable]  # None until here
+            object.__setattr__(self, "visible", ones)
+
+    @staticmethod
+    def joined(parts: Sequence["CropBatch"]) -> "CropBatch":
+        """Return the samples of several batches as one."""
+        return CropBatch(*(torch.cat([getattr(part, item.name) for part in parts]) for item in fields(CropBatch)))
+
+    def to(self, device: torch.device | str) -> "CropBatch":
+        """Return the same on a device."""
+        return CropBatch(*(getattr(self, item.name).to(device) for item in fields(CropBatch)))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -38,13 +57,28 @@ class SampleSource(Protocol):
         ...
 
 
+def visible_or_all(
+    visible: Bool[np.ndarray, "N J"] | None, weight: Float[np.ndarray, "N J"], what: str
+) -> Bool[np.ndarray, "N J"]:
+    """Check which joints are visible against the labels' weights; all where it is None. what: for the message."""
+    if visible is None:
+        return np.ones(weight.shape, dtype=bool)
+    if visible.shape != weight.shape or visible.dtype != bool:
+        raise PosekitError(f"{what}: visible is {visible.dtype} {visible.shape}, expected bool {weight.shape}")
+    return visible
+
+
 @dataclass(frozen=True)
 class LabelledCrops:
-    """Crops in memory (or a memory map). images: (N, S, S, 3). joints: (N, J, 2) px. weight: (N, J)."""
+    """Crops in memory (or a memory map).
+
+    images: (N, S, S, 3). joints: (N, J, 2) px. weight: (N, J). visible: (N, J), which joints can be seen; all if not given.
+    """
 
     images: UInt8[np.ndarray, "N S S 3"]
     joints: Float[np.ndarray, "N J 2"]
     weight: Float[np.ndarray, "N J"]
+    visible: Bool[np.ndarray, "N J"] = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -56,6 +90,7 @@ class LabelledCrops:
             raise PosekitError(
                 f"labelled crops: joints {self.joints.shape} and weight {self.weight.shape} do not fit {count} images"
             )
+        object.__setattr__(self, "visible", visible_or_all(self.visible, self.weight, "labelled crops"))
 
     def draw(self, count: int, rng: np.random.Generator) -> CropBatch:
         """Return `count` crops, with replacement."""
@@ -64,6 +99,7 @@ class LabelledCrops:
             images=images_to_tensor(self.images[chosen]),
             joints=torch.from_numpy(self.joints[chosen].astype(np.float32)),
             weight=torch.from_numpy(self.weight[chosen].astype(np.float32)),
+            visible=torch.from_numpy(self.visible[chosen]),
         )
 
 
@@ -94,11 +130,7 @@ class MixedSource:
         if rest:
             counts += rng.multinomial(rest, (exact - counts) / (exact - counts).sum())
         parts = [source.draw(int(n), rng) for source, n in zip(self.sources, counts, strict=True) if n]
-        return CropBatch(
-            torch.cat([part.images for part in parts]),
-            torch.cat([part.joints for part in parts]),
-            torch.cat([part.weight for part in parts]),
-        )
+        return CropBatch.joined(parts)
 
 
 def augmented_batches(
@@ -107,22 +139,35 @@ def augmented_batches(
     size: int,
     seed: int,
     augmentation: Callable[[float], Augmentation] | Augmentation,
-    small_size: Callable[[float], int] | None = None,
+    sizes: SizeSchedule | None = None,
+    *,
+    rank: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Callable[[int, float], CropBatch]:
     """Return the batch of a training step as a pure function of the step's number and the part of the run that is done.
 
     Being pure is what makes a resumed training equal to one that was never cut. size: side in px of the augmented crops, at the
     scale of the source. augmentation: the settings, or a function of the part done (strong first, light at the end).
-    small_size: with it, a function of the part done, the same crops are shrunk to this many px, for less work.
+    sizes: with it the same crops are shrunk to other sides, for less work each, and `batch_size` of `size` px becomes as many
+    as have the same number of pixels. rank: of the process, each of which draws other crops, but of the same size in the same
+    step. device: where crops are augmented.
     """
+    device = torch.device(device)
 
     def batch(step: int, fraction: float) -> CropBatch:
-        rng = np.random.default_rng((seed, step))
-        samples = source.draw(batch_size, rng)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        side = size if sizes is None else sizes.draw(fraction, np.random.default_rng((seed, step)))
+        count = batch_of_equal_cost(batch_size, size, side)
+        rng = np.random.default_rng((seed, step, rank))
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
         settings = augmentation(fraction) if callable(augmentation) else augmentation
-        side = size if small_size is None else small_size(fraction)
-        images, joints = augment(samples.images, samples.joints, side, settings, generator, side / size)
-        return CropBatch(images, joints, samples.weight)
+        at_once = _CROPS_IN_CACHE if device.type == "cpu" else count
+        parts = []
+        for first in range(0, count, at_once):
+            some = source.draw(min(at_once, count - first), rng).to(device)
+            images, joints, visible = augment_seen(
+                some.images, some.joints, some.visible, side, settings, generator, side / size
+            )
+            parts.append(CropBatch(images, joints, some.weight, visible))
+        return CropBatch.joined(parts)
 
     return batch

@@ -1,12 +1,14 @@
 import json
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from posekit.apps.bench import BENCHMARKS
 from posekit.apps.bench_triangulation import make_scene
 from posekit.apps.main import main
 
@@ -160,3 +162,22 @@ def test_mistakes_are_told_in_one_line(tmp_path, capsys, monkeypatch, arguments,
     assert told.count("\n") == 1
     assert line in told
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_every_benchmark_is_a_subcommand_that_is_listed_without_heavy_imports():
+    program = (
+        "import sys; from posekit.apps.main import main; main(['bench', '--help']);"
+        "print('heavy:', sorted({'torch', 'cv2', 'kornia', 'onnxruntime', 'scipy.optimize'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    listed = re.findall(r"\u2022 (\S+)", done.stdout)
+    assert listed == list(BENCHMARKS)
+    assert "heavy: []" in done.stdout
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_explains_itself(capsys, name):
+    assert main(["bench", name, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"posekit bench {name}" in told
+    assert "--json" in told

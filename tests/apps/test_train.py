@@ -1,13 +1,23 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from posekit.apps.main import main
-from posekit.apps.train import TrainConfig, drawn_hands
+from posekit.apps.train import TrainConfig
 from posekit.apps.train import main as train
-from posekit.detection.detector_file import load_detector, read_training
+from posekit.apps.train_card import command_of
+from posekit.apps.train_data import drawn_hands
+from posekit.detection.detector_file import load_detector, read_training, save_detector
+from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
+from posekit.models.hand_networks import light_hand_cpm
+from posekit.training.samples import LabelledCrops
+from posekit.training.unlabelled import framed
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -16,13 +26,25 @@ def quiet(what: str, done: int, total: int) -> None:
 
 def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
     out = tmp_path / "hand.safetensors"
-    train(TrainConfig(out, hands=6, backgrounds=3, held_out=4, steps=2, batch_size=2, cache=tmp_path / "hands"))
+    train(
+        TrainConfig(
+            out,
+            hands=6,
+            backgrounds=3,
+            held_out=4,
+            steps=2,
+            batch_size=2,
+            sizes=("1:64", "1:128"),
+            threads=1,
+            cache=tmp_path / "hands",
+        )
+    )
     detector = load_detector(out)
     xy, confidence = detector.detect(np.zeros((1, 128, 128, 3), np.uint8))
     assert np.isfinite(xy).all()
     assert ((confidence >= 0) & (confidence <= 1)).all()
     training = read_training(out)
-    assert training["seen"] == 4
+    assert training["seen"] == 8 + 2  # of 64 px, then of 128 px
     assert training["finished"] is True
     card = out.with_suffix(".md").read_text()
     assert f"{training['held_out_pck_0.2']:.3f}" in card
@@ -31,6 +53,9 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
     # The drawn hands are kept: they need no drawing again, and do not pass for others.
     again = drawn_hands(tmp_path / "hands", 6, 3, 0, lambda what, done, total: pytest.fail("drawn again"))
     assert again.rgba[..., 3].max() == 255
+    assert 0 < again.visible.mean() < 1
+    losses = [json.loads(line) for line in (tmp_path / "hand.losses.jsonl").read_text().splitlines()]
+    assert losses[-1]["step"] == 2
     with pytest.raises(PosekitError, match="--cache"):
         drawn_hands(tmp_path / "hands", 6, 3, 1, quiet)
 
@@ -41,7 +66,17 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
         (["no/such/folder/x.safetensors"], "no/such/folder"),
         (["x.pt"], ".safetensors"),
         (["x.safetensors", "--steps", "0"], "--steps: found 0"),
-        (["x.safetensors", "--small-size", "100"], "--small-size: found 100"),
+        (["x.safetensors", "--sizes", "1:100"], "--sizes: found '1:100'"),
+        (["x.safetensors", "--sizes", "0.5:128", "0.5:64"], "expected the last to be of 128 px"),
+        (["x.safetensors", "--network", "nonet"], "--network: found 'nonet'"),
+        (["x.safetensors", "--unlabelled", "."], "teach nothing without --teacher"),
+        pytest.param(
+            ["x.safetensors", "--device", "cuda"],
+            "--device: found 0 CUDA devices",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
+        (["x.safetensors", "--data", "nokind:."], "--data: found 'nokind:.'"),
+        (["x.safetensors", "--crops-share", "1"], "--crops-share: found 1"),
         (["x.safetensors", "--start", "none.safetensors"], "none.safetensors"),
     ],
 )
@@ -52,3 +87,54 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, says, tmp_path, monkey
     assert says in message
     assert message.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_learns_from_a_teacher_pictures_without_labels_and_a_bootstraps_crops(tmp_path):
+    """Resumed, too: the second run finds the first one's checkpoint of the last step, and ends with the same weights."""
+    teacher = tmp_path / "teacher.safetensors"
+    torch.manual_seed(0)
+    save_detector(teacher, HandDetector(light_hand_cpm().eval()))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        cv2.imwrite(str(pictures / f"{number}.png"), rng.integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    config = TrainConfig(
+        tmp_path / "student.safetensors",
+        hands=4,
+        backgrounds=2,
+        held_out=2,
+        steps=2,
+        batch_size=4,
+        sizes=("1:128",),
+        threads=1,
+        cache=tmp_path / "hands",
+        teacher=teacher,
+        unlabelled=pictures,
+        checkpoint=tmp_path / "run.pt",
+    )
+    train(config)
+    first = load_detector(config.out).model.state_dict()
+    train(config)
+    second = load_detector(config.out).model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "pictures without labels" in config.out.with_suffix(".md").read_text()
+    assert read_training(config.out)["teacher"] == "teacher.safetensors"
+    with pytest.raises(PosekitError, match="steps: found 2, expected 3"):
+        train(replace(config, steps=3))
+
+
+def test_the_command_in_the_card_is_what_was_asked_for(tmp_path):
+    config = TrainConfig(tmp_path / "x.safetensors", hands=7, sizes=("1:128",), teacher=Path("/there/big.safetensors"))
+    assert command_of(config) == "posekit train x.safetensors --hands 7 --sizes 1:128 --teacher big.safetensors"
+
+
+def test_crops_are_brought_to_the_size_of_the_drawn_ones():
+    images = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(1, 6, 6, 3)
+    crops = LabelledCrops(images, np.array([[[2.0, 3.0]]]), np.ones((1, 1)))
+    larger, smaller = framed(crops, 10), framed(crops, 4)
+    assert np.array_equal(larger.images[0, 2:8, 2:8], images[0])
+    assert larger.images[0, 5, 4, 0] == images[0, 3, 2, 0]
+    assert larger.joints.tolist() == [[[4.0, 5.0]]]
+    assert np.array_equal(smaller.images[0], images[0, 1:5, 1:5])
+    assert smaller.joints.tolist() == [[[1.0, 2.0]]]

@@ -18,7 +18,7 @@ from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
 from posekit.detection.detector_file import save_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.keypoints import Keypoints2D, Keypoints3D
-from posekit.models.cpm import light_hand_cpm
+from posekit.models.hand_networks import light_hand_cpm
 from posekit.skeleton import get_skeleton
 
 FRAMES, CAMERAS = 8, 4

@@ -1,7 +1,16 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from posekit.calibration.formats.aniposelib import read_aniposelib
+from posekit.datasets.hand_looks import sample_looks
+from posekit.datasets.hand_model import sample_shapes
+from posekit.datasets.hand_motion import sample_hand_motion
+from posekit.datasets.hand_renderer import CameraViews, render_hands
+from posekit.datasets.held_objects import BOX, HeldObjects
 from posekit.datasets.synthetic_capture import CaptureSettings, CaptureTruth, render_capture
 from posekit.errors import PosekitError
 from posekit.io.video import read_frames
@@ -51,6 +60,42 @@ def test_the_hand_is_drawn_where_the_calibration_says(capture):
         patch = frames[0][seen[:, 1], seen[:, 0]].astype(float)
         # Skin: red leads blue on nearly every joint, whatever the light.
         assert (patch[:, 0] > patch[:, 2]).mean() > 0.9
+
+
+def test_a_held_thing_stays_in_the_hand_through_the_lens():
+    rng = np.random.default_rng(4)
+    shape = sample_shapes(rng, 1)
+    hands, things = sample_hand_motion(rng, shape, 5, 30.0, holding=True)
+    assert things is not None
+    # Rigid with the palm: distances from its middle to wrist and knuckles stay; 1e-5 m is single precision.
+    apart = (hands.joints[:, [0, 5, 9]] - things.centre[:, None]).norm(dim=-1)
+    torch.testing.assert_close(apart, apart[:1].expand(5, 3), atol=1e-5, rtol=0)
+    assert sample_hand_motion(rng, shape, 5, 30.0, holding=False)[1] is None
+    # A thing drawn through a lens lies where OpenCV projects its corners.
+    box = HeldObjects(torch.tensor([BOX]), torch.tensor([[0.12, 0.1, 0.5]]), torch.eye(3)[None],
+                      torch.full((1, 3), 0.02), torch.ones(1, 2, 3), torch.zeros(1, 2))  # fmt: skip
+    hand = hands.take(slice(0, 1))
+    away = hand.moved(torch.eye(3)[None], torch.tensor([[0.0, 0.0, 3.0]]))
+    lens = torch.tensor([[-0.25, 0.05]])
+    views = CameraViews(torch.tensor([200.0]), torch.tensor([[59.5, 59.5]]), lens)
+    looks = sample_looks(rng, 1)
+    alpha = [render_hands(away, views, looks, (160, 160), objects=o).rgba[0, 3] for o in (box, None)]
+    rows, columns = torch.where(alpha[0] - alpha[1] > 0.5)
+    front = np.array([[x, y, 0.48] for x in (0.10, 0.14) for y in (0.08, 0.12)])
+    matrix = np.array([[200.0, 0, 59.5], [0, 200, 59.5], [0, 0, 1]])
+    expected = cv2.projectPoints(front, np.zeros(3), np.zeros(3), matrix, np.array([-0.25, 0.05, 0, 0]))[0][:, 0]
+    # One pixel: alpha's edge is half a pixel wide, and a far side may show beside the front.
+    assert int(columns.max()) == pytest.approx(expected[:, 0].max(), abs=1)
+    assert int(rows.max()) == pytest.approx(expected[:, 1].max(), abs=1)
+
+
+def test_a_capture_of_a_hand_that_holds_something_tells_what_is_hidden(tmp_path):
+    settings = replace(SETTINGS, cameras=1, holding=True, frames=2)
+    truth = render_capture(tmp_path / "held", settings, tmp_path / "held.h5")
+    free = render_capture(tmp_path / "free", replace(settings, holding=False), tmp_path / "free.h5")
+    assert truth.visible.shape == free.visible.shape == (2, 1, 21)
+    assert not truth.visible.all()
+    assert truth.visible.any()
 
 
 def test_truth_may_not_lie_in_the_capture(tmp_path):

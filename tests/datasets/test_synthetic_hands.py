@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from posekit.datasets.hand_looks import sample_looks
-from posekit.datasets.hand_model import ANGLE_COUNT, ANGLES, HandShapes, PosedHands, pose_hands
+from posekit.datasets.hand_looks import BARE, sample_looks
+from posekit.datasets.hand_model import ANGLE_COUNT, ANGLES, HandShapes, PosedHands, pose_hands, sample_shapes
+from posekit.datasets.hand_poses import sample_poses
 from posekit.datasets.hand_renderer import CameraViews, render_hands
 from posekit.datasets.held_objects import BOX, CYLINDER, ELLIPSOID, NOTHING, HeldObjects
 from posekit.datasets.photo_effects import damage_pictures
-from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands
+from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands, frame_hands
 from posekit.errors import PosekitError
 
 SIZE = 96
@@ -174,7 +175,7 @@ def test_a_thing_hides_what_lies_behind_it_and_nothing_else(kind):
         axes=torch.eye(3)[None],
         half=torch.full((1, 3), 0.015),
         colour=torch.tensor([[[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]]),
-        stripe=torch.tensor([10.0]),
+        stripe=torch.tensor([[0.0, 10.0]]),
     )
     pictures = render_hands(hands, views, look(), (SIZE, SIZE), objects=thing)
     assert not pictures.visible[0, 9]
@@ -183,6 +184,83 @@ def test_a_thing_hides_what_lies_behind_it_and_nothing_else(kind):
     assert pictures.rgba[0, 2, y, x] > pictures.rgba[0, 0, y, x] + 0.2
     nothing = type(thing)(**{**vars(thing), "kind": torch.tensor([NOTHING])})
     assert render_hands(hands, views, look(), (SIZE, SIZE), objects=nothing).visible[0].all()
+
+
+def test_a_touching_finger_and_a_crossing_thing_hide_by_depth():
+    """By hand: a ball of radius r before a fingertip hides it, the same ball behind it does not."""
+    hands, views = seen_from(FROM_PALM)
+    for offset, expected in ((-0.03, False), (0.03, True)):
+        centre = hands.joints[:, 12].clone()
+        centre[:, 2] += offset
+        ball = HeldObjects(
+            kind=torch.tensor([ELLIPSOID]),
+            centre=centre,
+            axes=torch.eye(3)[None],
+            half=torch.full((1, 3), 0.008),
+            colour=torch.ones(1, 2, 3),
+            stripe=torch.zeros(1, 2),
+        )
+        visible = render_hands(hands, views, look(), (SIZE, SIZE), objects=ball).visible[0]
+        assert bool(visible[12]) is expected
+        assert visible[[j for j in range(21) if j != 12]].all()
+
+
+def test_children_s_open_hands_are_all_visible():
+    views = seen_from(FROM_PALM)[1]
+    shapes = sample_shapes(np.random.default_rng(5), 40)
+    smallest = HandShapes(shapes.scale[shapes.scale[:, 0, 1].argsort()[:3]])
+    hands = pose_hands(smallest, torch.zeros(3, ANGLE_COUNT)).moved(
+        FROM_PALM.expand(3, 3, 3), torch.tensor([[0.0, 0.05, 0.5]]).expand(3, 3)
+    )
+    three = CameraViews(views.focal.expand(3), views.centre.expand(3, 2))
+    looks = sample_looks(np.random.default_rng(0), 3, bare_share=1.0)
+    assert render_hands(hands, three, looks, (SIZE, SIZE)).visible.all()
+
+
+def test_hands_drawn_together_are_the_same_as_one_by_one():
+    data = SyntheticHands(11, SIZE)
+    rng = np.random.default_rng(0)
+    shapes = sample_shapes(rng, 5)
+    hands, views = frame_hands(rng, pose_hands(shapes, sample_poses(rng, shapes)), SIZE, data.framing)
+    looks = sample_looks(rng, 5)
+    together = render_hands(hands, views, looks, (SIZE, SIZE))
+    for i in range(5):
+        one = slice(i, i + 1)
+        alone = render_hands(
+            hands.take(one), CameraViews(views.focal[one], views.centre[one]), looks.take(one), (SIZE, SIZE)
+        )
+        # 1e-4 of full scale: sums in another order.
+        torch.testing.assert_close(alone.rgba[0], together.rgba[i], atol=1e-4, rtol=0)
+        assert torch.equal(alone.visible[0], together.visible[i])
+
+
+def test_every_tensor_follows_the_hands_device():
+    data = SyntheticHands(1, 48)
+    data.draw(np.random.default_rng(0), 1)
+    # What is made without a word about its device would land on "meta" here, and could not meet the others.
+    with torch.device("meta"):
+        drawn = data.draw(np.random.default_rng(1), 6)
+    assert drawn.rgba.device.type == "cpu"
+
+
+def test_a_glove_hides_skin_nails_and_rings_under_one_colour():
+    hands, views = seen_from(FROM_PALM)
+    gloved = sample_looks(np.random.default_rng(2), 1, bare_share=1.0, glove_share=1.0)
+    values = {
+        **vars(gloved),
+        "glove": torch.tensor([[0.0, 0.0, 0.6]]),
+        "glove_end": torch.tensor([0.05]),
+        "gloss": torch.zeros(1),
+    }
+    values["light_colour"] = values["sky"] = values["ground"] = torch.full((1, 3), 0.6)
+    rgb = render_hands(hands, views, type(gloved)(**values), (SIZE, SIZE))
+    at = rgb.joints_px[0].round().long()
+    colour = rgb.rgba[0, :3, at[:, 1], at[:, 0]]
+    assert (colour[2] > 0.3).all()
+    # Gamma 2 of next to nothing.
+    assert (colour[:2] < 0.1).all()
+    bare = sample_looks(np.random.default_rng(2), 50, glove_share=0.0)
+    assert (bare.glove_end == BARE).all()
 
 
 def test_a_hand_outside_the_picture_leaves_it_empty():

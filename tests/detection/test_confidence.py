@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from posekit.detection.confidence import RAW_HEIGHT, ConfidenceCurve, fit_confidence
+from posekit.detection.confidence import UNFITTED, ConfidenceCurve, fit_confidence
 
 
 def test_curve_by_hand():
     curve = ConfidenceCurve(np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.2, 0.9]))
     np.testing.assert_allclose(curve(np.array([-1, 0.25, 0.75, 2.0])), [0, 0.1, 0.55, 0.9])
     assert np.isnan(curve(np.array([np.nan]))).all()
-    assert RAW_HEIGHT(np.array([0.3])) == pytest.approx(0.3)
+    assert UNFITTED(np.array([0.3])) == pytest.approx(0.3)
 
 
 def test_a_fit_finds_the_true_probability():

@@ -1,88 +1,64 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
-from posekit.detection.decoding import BoneLengths, choose_peaks, decode_heatmaps, find_peaks, fit_bone_lengths
+from posekit.detection.decoding import decode_heatmaps, find_peaks, share_about, smooth_heatmaps
 from posekit.models.heatmaps import gaussian_heatmaps
-from posekit.skeleton import HAND_21, Skeleton
-
-CHAIN = Skeleton("chain", ("a", "b", "c", "d"), ((0, 1), (1, 2), (1, 3)), (), {"all": (0, 1, 2, 3)})
 
 
 def test_a_gaussian_bump_is_found_to_a_thousandth_of_a_cell():
-    xy = 8 + 112 * torch.rand(10, 21, 2, generator=torch.Generator().manual_seed(0))
-    found, height = decode_heatmaps(gaussian_heatmaps(xy, (32, 32), 4, sigma=1.5), 4)
+    xy = 24 + 80 * torch.rand(10, 21, 2, generator=torch.Generator().manual_seed(0))
+    maps = gaussian_heatmaps(xy, (32, 32), 4, sigma=1.5)
+    found, score = decode_heatmaps(maps, 4)
     np.testing.assert_allclose(found, xy.numpy(), atol=4e-3)
-    # The nearest cell is at most half a cell off in each direction: exp(-0.5 / 4.5) = 0.895.
-    assert height.min() > 0.89
+    # 1 - exp(-r^2 / 2 sigma^2) of a Gaussian lies within r = 32 * 0.2 / 2.2 cells; whole cells at the border are 0.03 of it.
+    expected = 1 - np.exp(-0.5 * (32 * 0.2 / 2.2 / 1.5) ** 2)
+    np.testing.assert_allclose(score, expected, atol=0.035)
 
 
-def test_peaks_come_best_first_and_only_local_maxima():
-    maps = gaussian_heatmaps(torch.tensor([[[9.5, 9.5]]]), (16, 16), 4) + 0.6 * gaussian_heatmaps(
-        torch.tensor([[[45.5, 33.5]]]), (16, 16), 4
-    )
-    xy, score = find_peaks(maps, 3)
-    np.testing.assert_allclose(xy[0, 0, :2].numpy(), [[2, 2], [11, 8]], atol=1e-3)
-    assert score[0, 0, :2].tolist() == pytest.approx([1.0, 0.6], abs=1e-4)
-    assert score[0, 0, 2] < 0.01
+def test_the_highest_place_is_found_between_cells():
+    maps = gaussian_heatmaps(torch.tensor([[[10.3, 8.9]]]), (16, 16), 4)
+    maps += 0.6 * gaussian_heatmaps(torch.tensor([[[45.5, 33.5]]]), (16, 16), 4)
+    xy, height = find_peaks(maps)
+    np.testing.assert_allclose(xy[0, 0].numpy(), [2.2, 1.85], atol=1e-3)
+    assert height[0, 0] == pytest.approx(float(maps.max()))
 
 
 def test_peaks_on_the_border_and_in_flat_maps_are_harmless():
     maps = torch.zeros(1, 2, 8, 8)
     maps[0, 0, 0, 7] = 1.0
-    xy, height = decode_heatmaps(maps, 4)
+    xy, score = decode_heatmaps(maps, 4, smoothing=0.0)
     assert xy[0, 0].tolist() == [29.5, 1.5]
     assert np.isfinite(xy).all()
-    assert height[0].tolist() == [1.0, 0.0]
+    assert score[0].tolist() == [1.0, 0.0]
     negative = decode_heatmaps(maps - 5, 4)
     assert np.isfinite(negative[0]).all()
     assert negative[1].max() == 0
 
 
-def test_choosing_equals_trying_everything():
-    generator = torch.Generator().manual_seed(1)
-    xy = 32 * torch.rand(30, 4, 3, 2, generator=generator, dtype=torch.float64)
-    score = torch.rand(30, 4, 3, generator=generator, dtype=torch.float64)
-    lengths = BoneLengths(CHAIN, np.array([0.2, 0.3, 0.1]), spread=0.5)
-    chosen = choose_peaks(xy, score, lengths, 32.0)
-    for sample in range(30):
-        best, best_value = None, -np.inf
-        for choice in itertools.product(range(3), repeat=4):
-            value = sum(np.log(max(score[sample, j, k].item(), 1e-3)) for j, k in enumerate(choice))
-            for (parent, child), longest in zip(CHAIN.bones, lengths.longest, strict=True):
-                gap = xy[sample, parent, choice[parent]] - xy[sample, child, choice[child]]
-                excess = max(0.0, np.hypot(*gap.tolist()) / 32 / longest - 1) / lengths.spread
-                value -= 0.5 * excess**2
-            if value > best_value:
-                best, best_value = choice, value
-        assert tuple(chosen[sample].tolist()) == best
+def test_smoothing_is_a_gaussian_with_nothing_beyond_the_border():
+    maps = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ours = smooth_heatmaps(maps, 1.4)
+    theirs = gaussian_filter(maps.numpy(), (0, 0, 1.4, 1.4), mode="constant", radius=(0, 0, 5, 5))
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-9, atol=1e-12)
+    assert smooth_heatmaps(maps, 0.0) is maps
 
 
-def test_an_exchanged_fingertip_is_put_right():
-    # A flat hand: five straight fingers from the wrist at the bottom.
-    joints = np.zeros((21, 2))
-    joints[0] = [64, 120]
-    for finger, x in enumerate((24.0, 44, 64, 84, 104)):
-        for number in range(4):
-            joints[1 + 4 * finger + number] = [x, 90 - 20 * number]
-    lengths = fit_bone_lengths(joints[None], 128.0)
-    maps = gaussian_heatmaps(torch.from_numpy(joints)[None], (32, 32), 4)
-    # The index tip's map has a weaker peak in its place and a stronger one on the little finger's tip.
-    maps[0, 8] = 0.6 * maps[0, 8] + 0.9 * maps[0, 20]
-    alone, _ = decode_heatmaps(maps, 4)
-    together, height = decode_heatmaps(maps, 4, lengths)
-    assert np.linalg.norm(alone[0, 8] - joints[8]) == pytest.approx(60, abs=1)
-    np.testing.assert_allclose(together[0], joints, atol=0.2)
-    assert height[0, 8] == pytest.approx(0.6, abs=0.08)
+def test_of_two_peaks_the_one_with_more_about_it_wins():
+    # A lone high cell against a broad hill: what is wanted is the place with most of the map about it.
+    maps = 0.7 * gaussian_heatmaps(torch.tensor([[[90.0, 60.0]]]), (32, 32), 4, sigma=2.5)
+    maps[0, 0, 5, 5] = 1.0
+    smoothed, _ = decode_heatmaps(maps, 4)
+    np.testing.assert_allclose(smoothed[0, 0], [90, 60], atol=0.1)
+    alone, _ = decode_heatmaps(maps, 4, smoothing=0.0)
+    np.testing.assert_allclose(alone[0, 0], [21.5, 21.5])
 
 
-def test_bone_lengths_are_the_longest_seen():
-    joints = np.random.default_rng(0).uniform(0, 128, (500, 21, 2))
-    joints[3, 4] = np.nan
-    fitted = fit_bone_lengths(joints, 128.0, percentile=100)
-    parent, child = HAND_21.bones[5]
-    assert fitted.longest[5] == pytest.approx(np.linalg.norm(joints[:, parent] - joints[:, child], axis=-1).max() / 128)
-    with pytest.raises(ValueError, match="20 bones"):
-        BoneLengths(HAND_21, np.ones(3))
+def test_the_share_of_a_map_about_a_place_by_hand():
+    maps = torch.zeros(1, 1, 9, 9)
+    maps[0, 0, 4, 4], maps[0, 0, 4, 6], maps[0, 0, 0, 0] = 2.0, 1.0, 1.0
+    place = torch.tensor([[[4.0, 4.0]]])
+    assert share_about(maps, place, 1.5).item() == pytest.approx(0.5)
+    assert share_about(maps, place, 2.0).item() == pytest.approx(0.75)
+    assert share_about(maps * 0, place, 2.0).item() == 0

@@ -8,7 +8,6 @@ from posekit.detection.hand_box import (
     HandBox,
     box_from_arm,
     box_from_hand,
-    box_from_wrist_elbow,
     crop_from_image,
     cut_crops,
     direction_angle,
@@ -47,22 +46,42 @@ def test_angles_of_directions():
 
 
 def test_rule_of_the_paper_by_hand():
-    box = box_from_wrist_elbow(np.array([100.0, 100.0]), np.array([100.0, 200.0]), np.array(50.0))
-    np.testing.assert_allclose(box.centre, [100, 85])
-    assert box.side == pytest.approx(2.2 * 0.7 * 50)
-    assert box.angle == 0
-    assert not box.left
+    wrist, elbow = np.array([[100.0, 100.0]] * 2), np.array([[100.0, 200.0]] * 2)
+    box = box_from_arm(wrist, elbow, rule="head", head_size=np.array([50.0, np.nan]))
+    np.testing.assert_allclose(box.centre, [[100, 85]] * 2)
+    # A head that is not known is 0.130 of the height where the forearm, here 100 px, is 0.146.
+    np.testing.assert_allclose(box.side, [2.2 * 0.7 * 50, 2.2 * 0.7 * 100 * 0.130 / 0.146])
+    assert (box.angle == 0).all()
+    assert not box.left.any()
 
 
 def test_rule_of_openpose_by_hand():
     wrist, elbow = np.array([[130.0, 100.0]] * 2), np.array([[100.0, 100.0]] * 2)
     shoulder = np.array([[100.0, 80.0], [100.0, 0.0]])
-    box = box_from_arm(wrist, elbow, shoulder, left=[True, False])
+    box = box_from_arm(wrist, elbow, shoulder, left=[True, False], rule="openpose")
     np.testing.assert_allclose(box.centre, [[139.9, 100]] * 2)
     # The forearm is the longer in the first (30 > 18), the upper arm in the second (90 > 30).
     np.testing.assert_allclose(box.side, [45, 135])
     np.testing.assert_allclose(box.angle, [np.pi / 2] * 2)
     assert box.left.tolist() == [True, False]
+    assert not box_from_arm(wrist, elbow, shoulder * np.nan, rule="openpose").found.any()
+
+
+def test_our_own_rule_by_hand():
+    wrist, elbow = np.array([[130.0, 100.0]] * 3), np.array([[100.0, 100.0]] * 3)
+    shoulder = np.array([[100.0, 80.0], [100.0, 0.0], [np.nan, np.nan]])
+    box = box_from_arm(wrist, elbow, shoulder)
+    # 0.3 and 1.3 of the longer of forearm (30) and 0.9 of the upper arm (18 and 90); without a shoulder, of the forearm.
+    np.testing.assert_allclose(box.centre, [[139, 100], [157, 100], [139, 100]])
+    np.testing.assert_allclose(box.side, [39, 117, 39])
+    np.testing.assert_allclose(box.angle, [np.pi / 2] * 3)
+
+
+def test_an_arm_without_length_and_an_unknown_rule():
+    point = np.array([5.0, 6.0])
+    assert not box_from_arm(point, point, point + 3).found
+    with pytest.raises(ValueError, match="forearm, openpose, head"):
+        box_from_arm(point, point + 1, rule="palm")
 
 
 def test_box_of_known_keypoints():

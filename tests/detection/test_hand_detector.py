@@ -3,16 +3,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from posekit.detection.confidence import ConfidenceCurve
-from posekit.detection.decoding import BoneLengths
+from posekit.detection.confidence import UNFITTED, ConfidenceCurve
 from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS, load_detector, read_training, save_detector
 from posekit.detection.hand_box import HandBox, box_from_hand
 from posekit.detection.hand_detector import HandDetector
+from posekit.detection.hand_shapes import usual_hand_shapes
 from posekit.errors import PosekitError
-from posekit.models.cpm import ConvolutionalPoseMachine, light_hand_cpm
+from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.hand_networks import light_hand_cpm
 from posekit.skeleton import HAND_21
 
 
@@ -54,7 +56,8 @@ def turned(joints: np.ndarray, angle: float) -> np.ndarray:
 
 
 HERE, THERE = np.array([300.0, 220.0]), np.array([200.0, 150.0])
-DETECTOR = HandDetector(ColourCoded(), 128)
+# Its hand is drawn flat, as no hand is seen: every joint stands for itself.
+DETECTOR = HandDetector(ColourCoded(), 128, shapes=None)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.9, -2.5])
@@ -95,7 +98,7 @@ def test_an_unknown_direction_is_searched_and_the_surest_kept():
             rise = (place[:, 0] - place[:, 9]).clamp_min(0) / 12
             return maps * rise[:, None, None, None]
 
-    detector = HandDetector(Upright(), 128)
+    detector = HandDetector(Upright(), 128, shapes=None)
     joints = turned(flat_hand(), 2.2) + HERE
     box = HandBox(joints.mean(axis=0)[None], 230.0, np.nan)
     found, confidence = detector.detect_in_image(colour_coded_hand(joints), box, rotations=12)
@@ -108,7 +111,7 @@ def test_a_second_pass_follows_the_hand_that_the_first_found():
     joints = flat_hand() + HERE
     image = colour_coded_hand(joints)
     box = HandBox([[330.0, 230.0]], 420.0)
-    detector = HandDetector(ColourCoded(), 128, confidence=ConfidenceCurve(np.array([0, 0.05]), np.array([0, 1.0])))
+    detector = HandDetector(ColourCoded(), 128, shapes=None)
     once, _ = detector.detect_in_image(image, box)
     twice, _ = detector.detect_in_image(image, box, passes=2)
     error = [np.linalg.norm(found[0] - joints, axis=-1).mean() for found in (once, twice)]
@@ -143,16 +146,16 @@ def test_folding_batch_norms_changes_no_answer():
     assert any(isinstance(module, nn.BatchNorm2d) for module in detector.model.modules())
 
 
-def test_a_saved_detector_loads_as_it_was(tmp_path):
+@pytest.mark.parametrize("shapes", [None, usual_hand_shapes()], ids=["alone", "shapes"])
+def test_a_saved_detector_loads_as_it_was(tmp_path, shapes):
     path = tmp_path / "hand.safetensors"
     curve = ConfidenceCurve(np.array([0, 0.3, 1.0]), np.array([0, 0.8, 0.95]))
-    lengths = BoneLengths(HAND_21, np.linspace(0.1, 0.4, 20))
-    detector = HandDetector(warmed_up_model(), 128, lengths, curve)
+    detector = HandDetector(warmed_up_model(), 128, shapes, curve)
     save_detector(path, detector, {"seed": 7})
     loaded = load_detector(path)
     assert loaded.crop_size == 128
     np.testing.assert_array_equal(loaded.confidence.score, curve.score)
-    np.testing.assert_array_equal(loaded.bone_lengths.longest, lengths.longest)
+    assert loaded.shapes is shapes
     assert read_training(path) == {"seed": 7}
     assert path.stat().st_size < 4e6
     assert path.stat().st_mode & 0o777 == 0o644
@@ -179,6 +182,7 @@ def test_a_saved_detector_loads_as_it_was(tmp_path):
         (lambda p, t, h: save_file({k: v * float("nan") for k, v in t.items()}, p, h), "no numbers"),
         (lambda p, t, h: save_file(t, p, {**h, "crop_size": "100"}), "crop_size"),
         (lambda p, t, h: save_file(t, p, {**h, "confidence_score": "[1, 0]"}), "rising"),
+        (lambda p, t, h: save_file(t, p, {**h, "decoding": "guess"}), "decoding"),
         (lambda p, t, h: save_file(t, p, {**h, "joints": json.dumps(["tip"])}), "joints"),
         (lambda p, t, h: save_file(t, p, {k: v for k, v in h.items() if k != "crop_size"}), "crop_size"),
     ],
@@ -194,12 +198,58 @@ def test_a_wrong_or_damaged_file_is_one_clear_line(tmp_path, damage, says):
         "joints": json.dumps(HAND_21.joints),
         "confidence_score": "[0, 1]",
         "confidence_probability": "[0, 1]",
+        "decoding": "shapes",
     }
     damage(path, tensors, header)
     with pytest.raises(PosekitError, match=says) as caught:
         load_detector(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_older_file_has_no_curve_for_these_scores(tmp_path):
+    path = tmp_path / "hand.safetensors"
+    curve = ConfidenceCurve(np.array([0, 0.3, 1.0]), np.array([0, 0.8, 0.95]))
+    save_detector(path, HandDetector(light_hand_cpm(), confidence=curve))
+    with safe_open(path, "pt") as file:
+        header = {**file.metadata(), "bone_longest": "[1]", "bone_spread": "0.15"}
+    del header["decoding"]
+    save_file(load_file(path), path, header)
+    loaded = load_detector(path)
+    assert loaded.confidence is UNFITTED
+    assert loaded.shapes is usual_hand_shapes()
+
+
+def test_a_network_that_is_not_torchs_stands_in():
+    class Elsewhere:
+        """As a network in another runtime: it has maps, and nothing else of torch's modules."""
+
+        joints, stride = 21, 4
+
+        def heatmaps(self, images: Tensor) -> Tensor:
+            return ColourCoded().heatmaps(images)
+
+    joints = flat_hand() + HERE
+    box = box_from_hand(joints[None])
+    ours, theirs = DETECTOR, HandDetector(Elsewhere(), 128, shapes=None).fused()
+    for one, other in zip(*(d.detect_in_image(colour_coded_hand(joints), box) for d in (ours, theirs)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(PosekitError, match="device cuda: this network is not torch's"):
+        theirs.to("cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which is no mistake")
+def test_a_device_that_is_not_there_is_one_line():
+    with pytest.raises(PosekitError, match="device cuda: torch cannot use it") as caught:
+        HandDetector(light_hand_cpm()).to("cuda")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_crop_sizes_than_128():
+    joints = flat_hand() + HERE
+    detector = HandDetector(ColourCoded(), 192, shapes=None)
+    found, _ = detector.detect_in_image(colour_coded_hand(joints), box_from_hand(joints[None]))
+    assert np.linalg.norm(found[0] - joints, axis=-1).max() < 4  # a cell of 4 of 192 px is 4.6 px of the picture
 
 
 def test_an_unknown_architecture_is_not_saved(tmp_path):

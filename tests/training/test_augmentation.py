@@ -1,9 +1,19 @@
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from posekit.training.augmentation import Augmentation, augment, cover_with_patches, draw_affine
+from posekit.training.augmentation import (
+    Augmentation,
+    augment,
+    augment_seen,
+    cover_with_patches,
+    disturb_colours,
+    draw_affine,
+    draw_colours,
+)
 
 
 def dots(xy: torch.Tensor, size: int, sigma: float = 2.0) -> torch.Tensor:
@@ -28,11 +38,17 @@ GEOMETRY_ONLY = Augmentation(
     channel_gain=0,
     contrast=0,
     saturation=0,
+    tint=0,
+    hue_share=0,
+    grey_share=0,
+    shuffle_share=0,
+    inversion_share=0,
     gamma=1,
     noise=0,
     blur_share=0,
     motion_share=0,
     coarse_share=0,
+    compression_share=0,
     patch_share=0,
 )
 
@@ -86,18 +102,82 @@ def test_full_augmentation_stays_in_range_and_is_repeatable():
     assert not torch.equal(first[0], augment(images, joints, 48, Augmentation(), torch.Generator().manual_seed(4))[0])
 
 
-def test_a_patch_covers_its_share_of_crops_and_leaves_the_rest_alone():
-    images = torch.zeros(400, 3, 32, 32)
-    covered = cover_with_patches(images, Augmentation(patch_share=0.5, patch=0.4), torch.Generator().manual_seed(0))
-    touched = (covered > 0).any(dim=1)
-    share = touched.flatten(1).any(dim=1).float().mean().item()
-    assert 0.15 < share < 0.35  # half of the crops, of which half get a colour (the others a black neighbour)
-    area = touched.float().mean(dim=(-2, -1)).max().item()
-    # Half axes of at most 0.2 of the side, area of |x|^4 + |y|^4 < 1 is 3.708.
-    assert area <= 3.708 * 0.2**2 * 1.1
+def test_a_patch_covers_its_share_of_crops_and_hides_the_joints_under_it():
+    images = torch.zeros(600, 3, 32, 32)
+    grid = torch.stack(torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy"), dim=-1).reshape(1, -1, 2)
+    settings = Augmentation(patch_share=0.5, patch=0.4)
+    covered, hidden = cover_with_patches(images, grid.expand(600, -1, -1), settings, torch.Generator().manual_seed(0))
+    touched = (covered > 0).any(dim=1).flatten(1)
+    share = touched.any(dim=1).float().mean().item()
+    assert 0.18 < share < 0.32  # half of the crops, of which half get a colour (the others a black neighbour)
+    # One joint on every pixel: those of the coloured patches are hidden exactly where the patch is seen.
+    coloured = touched.any(dim=1)
+    assert torch.equal(touched[coloured], hidden[coloured])
+    assert 0.4 < hidden.any(dim=1).float().mean() < 0.6
+    # Half axes of at most 0.2 of the side, area of |x|^4 + |y|^4 < 1 is 3.708; a bar is 1.4 sides long, 0.24 wide.
+    assert hidden.float().mean(dim=1).max() <= 1.45 * 0.24
+
+
+def test_what_leaves_the_crop_or_was_hidden_is_not_visible():
+    joints = torch.tensor([[[8.0, 8.0], [8.0, 8.0], [1.0, 8.0], [float("nan"), 8.0]]])
+    visible = torch.tensor([[True, False, True, True]])
+    cut = augment_seen(
+        torch.zeros(1, 3, 16, 16), joints, visible, 8, Augmentation().scaled(0.0), torch.Generator().manual_seed(0)
+    )
+    assert cut[2].tolist() == [[True, False, False, False]]  # x = 1 lies 3 px left of a cut from 4 to 12
+
+
+def test_a_turn_of_the_hue_keeps_grey_and_goes_all_the_way_round():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.rand(400, 3, generator=generator)
+    linear, offset = draw_colours(mean, dataclasses.replace(GEOMETRY_ONLY, hue_share=1.0), generator)
+    torch.testing.assert_close(linear @ torch.ones(3), torch.ones(400, 3))
+    assert offset.abs().max() < 1e-6
+    # Turned red: its angle about the grey axis is even over the circle.
+    red = linear[:, :, 0].numpy()
+    angle = np.arctan2((red[:, 1] - red[:, 2]) * np.sqrt(3), 2 * red[:, 0] - red[:, 1] - red[:, 2])
+    counts = np.histogram(angle, bins=8, range=(-np.pi, np.pi))[0]
+    assert counts.min() > 25  # of 50 expected, standard deviation 7
+    np.testing.assert_allclose(np.linalg.norm(linear.numpy(), axis=1), 1.0, atol=1e-5)  # a rotation
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"inversion_share": 1.0}, [0.8, 0.5, 0.3]),
+        ({"grey_share": 1.0}, [1.4 / 3] * 3),
+    ],
+)
+def test_false_colours_by_hand(settings, expected):
+    images = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None].expand(5, 3, 4, 4)
+    found = disturb_colours(images, dataclasses.replace(GEOMETRY_ONLY, **settings), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, torch.tensor(expected)[None, :, None, None].expand_as(found))
+
+
+def test_a_shuffle_only_exchanges_channels():
+    images = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None].expand(60, 3, 2, 2)
+    shuffled = dataclasses.replace(GEOMETRY_ONLY, shuffle_share=1.0)
+    found = disturb_colours(images, shuffled, torch.Generator().manual_seed(0))[:, :, 0, 0]
+    torch.testing.assert_close(found.sort(dim=1).values, images[:, :, 0, 0])
+    assert len({tuple(row) for row in found.mul(10).round().tolist()}) == 6
+
+
+def test_much_smaller_crops_are_averaged_first_and_keep_their_joints():
+    generator = torch.Generator().manual_seed(3)
+    joints = 80 + 25 * (2 * torch.rand(64, 3, 2, generator=generator) - 1)
+    images, moved = augment(dots(joints, 160, sigma=4.0), joints, 64, GEOMETRY_ONLY, generator, 0.5)
+    inside = ((moved > 10) & (moved < 53)).all(dim=-1)
+    assert inside.float().mean() > 0.7
+    assert (centroids(images - 2e-3) - moved)[inside].abs().max() < 0.1
+    # A pattern finer than the small crop's pixels becomes grey, not a coarser pattern.
+    checks = ((torch.arange(160)[:, None] + torch.arange(160)) % 2).float().expand(2, 3, 160, 160)
+    still = augment(checks, joints[:2], 64, Augmentation().scaled(0.0), generator, 0.5)[0]
+    assert (still - 0.5).abs().max() < 1e-4
 
 
 def test_scaled_strengths_are_between_none_and_full():
     half = Augmentation().scaled(0.5)
     assert half.rotation == pytest.approx(math.radians(7.5))
-    assert half.zoom == pytest.approx(math.sqrt(1.3))
+    assert half.zoom == pytest.approx(math.sqrt(1.4))
+    assert half.hue_share == pytest.approx(0.5 * Augmentation().hue_share)
+    assert half.poorest_quality == Augmentation().poorest_quality

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from posekit.errors import PosekitError
 from posekit.training.composites import CompositedCrops, _over
@@ -51,3 +52,15 @@ def test_what_does_not_fit_is_refused():
         CompositedCrops(rgba[..., :3], joints, weight, np.zeros((1, 16, 16, 3), np.uint8))
     with pytest.raises(PosekitError, match="4 cut-outs"):
         CompositedCrops(rgba, joints[:3], weight, np.zeros((1, 16, 16, 3), np.uint8))
+
+
+def test_backgrounds_are_laid_down_in_all_eight_ways_and_visibility_stays_with_its_hand():
+    corner = np.zeros((1, 8, 8, 3), np.uint8)
+    corner[0, 0, 1] = 90
+    rgba = np.zeros((6, 8, 8, 4), np.uint8)
+    visible = np.arange(6)[:, None] % 2 == np.zeros((1, 21))
+    joints = np.arange(6.0)[:, None, None] * np.ones((1, 21, 2))
+    source = CompositedCrops(rgba, joints, np.ones((6, 21)), corner, 0.0, visible)
+    batch = source.draw(200, np.random.default_rng(0))
+    assert len({image.numpy().tobytes() for image in batch.images}) == 8
+    assert torch.equal(batch.visible[:, 0], batch.joints[:, 0, 0] % 2 == 0)

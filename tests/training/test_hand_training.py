@@ -3,18 +3,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from posekit.detection.confidence import RAW_HEIGHT
 from posekit.detection.hand_detector import HandDetector
-from posekit.models.cpm import light_hand_cpm
+from posekit.detection.hand_shapes import usual_hand_shapes
+from posekit.errors import PosekitError
+from posekit.models.hand_networks import light_hand_cpm
 from posekit.training.hand_training import (
     HandTrainSettings,
     fit_detector,
     measure_detector,
+    new_network,
     normalised_errors,
     train_hand_detector,
 )
-from posekit.training.loop import TrainSettings
 from posekit.training.samples import LabelledCrops
+from posekit.training.settings import TrainSettings
+from posekit.training.size_schedule import SizeSchedule
 
 
 class Fixed(nn.Module):
@@ -49,29 +52,66 @@ def test_scores_by_hand():
     joints = np.full((4, 21, 2), 65.5)
     joints[:, 0], joints[:, 1] = [5.5, 65.5], [105.5, 65.5]
     joints[:, 12:, 1] += 15
-    scores = measure_detector(HandDetector(Fixed()), crops_with_joints_at(joints))
+    scores = measure_detector(HandDetector(Fixed(), shapes=None), crops_with_joints_at(joints))
     assert scores.pck02 == pytest.approx(19 / 21)
     assert scores.pck01 == pytest.approx(10 / 21)
     assert scores.mean_hand_pck02 == 1.0  # all four hands are the same
-    assert scores.joints == 84
+    assert scores.joints == scores.all_joints == 84
+    assert scores.epe_px == pytest.approx((60 + 40 + 9 * 15) / 21)
+    assert scores.epe == pytest.approx(scores.epe_px / 100)
+    assert scores.auc == pytest.approx((0 + 0.2 + 10 + 9 * 0.7) / 21)
+    assert [one.pck02 for one in scores.per_joint] == [0, 0] + [1] * 19
+    assert scores.per_joint[12].epe == pytest.approx(0.15)
+    assert scores.per_joint[12].name == "middle_4"
+    assert sum(one.joints for one in scores.calibration if one) == 84
+
+
+def test_hidden_joints_count_apart():
+    joints = np.full((4, 21, 2), 65.5)
+    joints[:, 0], joints[:, 1] = [5.5, 65.5], [105.5, 65.5]
+    crops = crops_with_joints_at(joints)
+    visible = np.ones((4, 21), dtype=bool)
+    visible[:, :2] = visible[3] = False
+    scores = measure_detector(
+        HandDetector(Fixed(), shapes=None), LabelledCrops(crops.images, joints, crops.weight, visible)
+    )
+    assert scores.pck02 == 1.0
+    assert scores.all_pck02 == pytest.approx(19 / 21)
+    assert (scores.joints, scores.all_joints) == (3 * 19, 84)
+    assert np.isnan(scores.per_joint[0].pck02)
+
+
+class Unsure(nn.Module):
+    """Stands in for a network that sees the same hand everywhere; (j + 1) / 21 of joint j's map lies where it has the joint."""
+
+    stride = 4
+    joints = 21
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = (15.5 + 14 * usual_hand_shapes().joints[0]).round().long()
+
+    def heatmaps(self, images: Tensor) -> Tensor:
+        share = ((torch.arange(21) + 1) / 21)[:, None, None]
+        maps = (1 - share).expand(21, 32, 32) / 32**2
+        maps[torch.arange(21), self.cells[:, 1], self.cells[:, 0]] += share[:, 0, 0]
+        return maps.expand(len(images), -1, -1, -1)
 
 
 def test_a_fitted_detector_knows_how_sure_it_is():
-    # The stand-in is right where the joint is in the middle: joint j in (j + 1) / 21 squared of the crops.
+    # The stand-in's answer for joint j is right in (j + 1) / 21 squared of the crops: it is too sure of itself.
+    network = Unsure()
     rng = np.random.default_rng(0)
-    joints = rng.uniform(0, 128, (400, 21, 2))
     right = rng.random((400, 21)) < ((np.arange(21) + 1) / 21) ** 2
-    far = 65.5 + rng.choice([-1, 1], (400, 21, 2)) * 50.0
-    joints = np.where(right[..., None], 65.5, far)
-    detector = fit_detector(Fixed(), crops_with_joints_at(joints), 128)
+    place = network.cells.numpy() * 4 + 1.5
+    joints = np.where(right[..., None], place, place + rng.choice([-1, 1], (400, 21, 2)) * 50.0)
+    detector = fit_detector(network, crops_with_joints_at(joints), 128)
     _, confidence = detector.detect(np.zeros((1, 128, 128, 3), np.uint8))
-    # 16 knots over 21 heights, the flat ends included; 400 crops: standard error 0.025.
+    # 16 knots over 21 scores, the flat ends included; 400 crops: standard error 0.025.
     assert np.abs(confidence[0] - ((np.arange(21) + 1) / 21) ** 2).max() < 0.1
     scores = measure_detector(detector, crops_with_joints_at(joints))
     assert scores.calibration_error < 0.04
-    raw = measure_detector(HandDetector(Fixed(), confidence=RAW_HEIGHT), crops_with_joints_at(joints))
-    assert raw.calibration_error > 0.1
-    assert detector.bone_lengths is not None
+    assert measure_detector(HandDetector(network), crops_with_joints_at(joints)).calibration_error > 0.1
 
 
 def test_training_goes_on_from_a_detector_and_leaves_it_alone():
@@ -83,11 +123,18 @@ def test_training_goes_on_from_a_detector_and_leaves_it_alone():
     before = {name: value.clone() for name, value in start.model.state_dict().items()}
     # A rate this small changes weights by 1e-9 a step: what comes out must still be the start.
     settings = HandTrainSettings(
-        TrainSettings(steps=2, learning_rate=1e-9, weight_decay=0), batch_size=2, small_share=0.5
+        TrainSettings(steps=2, learning_rate=1e-9, weight_decay=0),
+        batch_size=2,
+        sizes=SizeSchedule([(1, 64), (1, 128)], blend=0.0),
     )
     detector, history = train_hand_detector(held_out, held_out, settings, start)
     assert history[-1]["step"] == 2
     for name, value in start.model.state_dict().items():
         assert torch.equal(value, before[name])
-    weight = "backbone.level16.0.0.weight"
+    weight = "stages.1.0.weight"
     torch.testing.assert_close(detector.model.state_dict()[weight], before[weight], rtol=0, atol=1e-7)
+
+
+def test_a_network_of_another_name_is_refused():
+    with pytest.raises(PosekitError, match=r"found 'no_such_net', expected one of: light_hand_cpm"):
+        new_network("no_such_net")

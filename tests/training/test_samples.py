@@ -5,7 +5,8 @@ import torch
 from posekit.errors import PosekitError
 from posekit.models.images import images_to_tensor
 from posekit.training.augmentation import Augmentation
-from posekit.training.samples import LabelledCrops, MixedSource, augmented_batches
+from posekit.training.samples import CropBatch, LabelledCrops, MixedSource, augmented_batches
+from posekit.training.size_schedule import SizeSchedule
 
 
 def plain_crops(value: int, count: int = 10) -> LabelledCrops:
@@ -68,10 +69,43 @@ def test_small_crops_show_the_same_and_settings_follow_the_run():
         np.ones((4, 2)),
     )
     still = Augmentation().scaled(0.0)
-    batches = augmented_batches(source, 2, 16, 0, lambda part: still, lambda part: 8 if part < 0.5 else 16)
+    schedule = SizeSchedule([(0.5, 8), (0.5, 16)], blend=0.0)
+    batches = augmented_batches(source, 2, 16, 0, lambda part: still, schedule)
     early, late = batches(0, 0.2), batches(0, 0.7)
-    assert early.images.shape[-1] == 8
-    assert late.images.shape[-1] == 16
+    assert early.images.shape == (8, 3, 8, 8)
+    assert late.images.shape == (2, 3, 16, 16)
     torch.testing.assert_close(late.joints[0], torch.tensor([[7.5, 7.5], [11.5, 3.5]]))
     # Half the size about the crop's outer edges: (x + 0.5) / 2 - 0.5.
     torch.testing.assert_close(early.joints[0], (late.joints[0] + 0.5) / 2 - 0.5)
+
+
+def test_every_process_draws_other_crops_of_the_same_size():
+    schedule = SizeSchedule([(0.5, 8), (0.5, 16)], blend=1.0)
+    rng = np.random.default_rng(0)
+    source = LabelledCrops(
+        rng.integers(0, 255, (50, 16, 16, 3), dtype=np.uint8), np.zeros((50, 2, 2)), np.ones((50, 2))
+    )
+    first, second = (augmented_batches(source, 4, 16, 0, Augmentation(), schedule, rank=rank) for rank in (0, 1))
+    sizes = [(first(step, 0.5).images, second(step, 0.5).images) for step in range(12)]
+    assert all(a.shape == b.shape for a, b in sizes)
+    assert len({a.shape[-1] for a, _ in sizes}) == 2
+    assert not any(torch.equal(a, b) for a, b in sizes)
+
+
+def test_visible_is_all_where_unknown_and_goes_with_its_crop():
+    known = np.arange(20)[:, None] % 2 == np.array([0, 1])
+    images = np.zeros((20, 16, 16, 3), np.uint8)
+    images[:] = np.arange(20)[:, None, None, None]
+    joints = np.full((20, 2, 2), 7.5)
+    source = MixedSource(
+        [LabelledCrops(images, joints, np.ones((20, 2)), known), LabelledCrops(images, joints, np.ones((20, 2)))],
+        [1, 1],
+    )
+    batch = augmented_batches(source, 16, 16, 3, Augmentation().scaled(0.0))(0, 0.0)
+    number = (batch.images[:, 0, 8, 8] * 255).round().long()
+    of_first = torch.arange(16) % 8 < 4  # eight at a time, source after source
+    assert batch.visible[~of_first].all()
+    assert torch.equal(batch.visible[of_first], number[of_first, None] % 2 == torch.tensor([0, 1]))
+    assert CropBatch(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2, 2), torch.zeros(1, 2)).visible.all()
+    with pytest.raises(PosekitError, match="visible is float64"):
+        LabelledCrops(images, joints, np.ones((20, 2)), known.astype(float))

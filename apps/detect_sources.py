@@ -1,0 +1,81 @@
+"""Keypoints that are detected when they are read, frame after frame: an hour of video in the memory of a minute."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from posekit.apps.detect import frame_pictures
+from posekit.apps.detect_inputs import Arms, Progress
+from posekit.bootstrap.hand_views import HandDetections, with_new_hands
+from posekit.capture import Capture
+from posekit.detection.hand_detector import HandDetector
+from posekit.detection.hands_in_views import HandsOfBodies, LoneHands, LoneHandSettings
+from posekit.keypoints import Keypoints2D
+from posekit.skeleton import HAND_21, with_hands
+
+_WORK = "detecting"
+
+
+class HandsBehindBodies:
+    """A `KeypointSource` of bodies with their hands. It is read once, from the first frame to the last."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        detector: HandDetector,
+        arms: Arms,
+        min_confidence: float,
+        source: str,
+        progress: Progress,
+    ) -> None:
+        self._arms, self._min_confidence, self._progress = arms, min_confidence, progress
+        self.cameras, self.frames = arms.bodies.cameras, arms.bodies.frames
+        body = arms.bodies.skeleton
+        self.skeleton = body if "left_hand" in body.parts else with_hands(body)
+        self.fps = arms.bodies.fps or capture.fps
+        self.source = source
+        self._finder = HandsOfBodies(detector, steady_slots=arms.steady_slots)
+        self._pictures = frame_pictures(arms.capture, self.cameras, self.frames)
+
+    def read(self, start: int, stop: int) -> Keypoints2D:
+        """Detect the hands of ``frames[start:stop]``, which must be the next ones."""
+        bodies, boxes = self._arms.read(start, stop)
+        xy = np.full((*boxes.shape, 21, 2), np.nan)
+        confidence = np.zeros((*boxes.shape, 21))
+        for f in range(stop - start):
+            xy[f], confidence[f] = self._finder.step(next(self._pictures), bodies.xy[f], boxes[f])
+            self._progress.tell(_WORK, start + f + 1, len(self.frames))
+        sure = np.where(confidence >= self._min_confidence, confidence, 0)
+        self._progress.count(self.cameras, sure, boxes.found)
+        return with_new_hands(bodies, HandDetections(xy, confidence), self._min_confidence, self.source)
+
+
+class HandsAnywhere:
+    """A `KeypointSource` of hands that are searched for and followed. It is read once, from the first frame to the last."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        detector: HandDetector,
+        hands: int,
+        min_confidence: float,
+        source: str,
+        progress: Progress,
+    ) -> None:
+        self._min_confidence, self._progress = min_confidence, progress
+        self.cameras, self.frames = tuple(capture.videos), np.arange(capture.frame_count)
+        self.skeleton, self.fps, self.source = HAND_21, capture.fps, f"{source} + {capture.folder}"
+        self._finder = LoneHands(detector, LoneHandSettings(hands=hands))
+        self._pictures: Iterator[list[Any]] = frame_pictures(capture, self.cameras, self.frames)
+
+    def read(self, start: int, stop: int) -> Keypoints2D:
+        """Detect the hands of ``frames[start:stop]``, which must be the next ones."""
+        found = []
+        for f in range(start, stop):
+            found.append(self._finder.step(next(self._pictures)))
+            self._progress.tell(_WORK, f + 1, len(self.frames))
+        xy, confidence = (np.stack(values) for values in zip(*found, strict=True))
+        confidence = np.where(confidence >= self._min_confidence, confidence, 0)
+        self._progress.count(self.cameras, confidence, None)
+        return Keypoints2D(xy, confidence, self.cameras, self.frames[start:stop], self.skeleton, self.fps, self.source)

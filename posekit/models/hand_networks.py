@@ -1,0 +1,67 @@
+"""The hand networks that posekit trains, runs and stores, by name."""
+
+from collections.abc import Callable
+
+from posekit.models.backbones.clcnet import clcnet_a
+from posekit.models.backbones.mobilenet_v3 import MobileNetV3
+from posekit.models.backbones.plain_residual import PlainResidual
+from posekit.models.backbones.resnet import ResNet
+from posekit.models.backbones.scnet import ScNet
+from posekit.models.backbones.vgg import VggTrunk
+from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.pose_machine import initialise_stages, light_pose_machine
+from posekit.skeleton import HAND_21
+
+
+def openpose_hand_cpm() -> ConvolutionalPoseMachine:
+    """The released hand network of Simon et al. 2017: 6 stages on VGG-19, for 368 px crops; 36.8 M parameters, 103 GMAC.
+
+    The paper starts from VGG-19's weights: `posekit.models.pretrained.load_pretrained` puts a file of them into the network.
+    """
+    machine = ConvolutionalPoseMachine(
+        VggTrunk(128), feature_channels=128, joints=HAND_21.joint_count, stages=6, stride=VggTrunk.stride
+    )
+    initialise_stages(machine)
+    return machine
+
+
+def light_hand_cpm() -> ConvolutionalPoseMachine:
+    """The hand network that posekit ships: 1.73 M parameters, 202 M multiplications a crop."""
+    return light_pose_machine(HAND_21, PlainResidual())
+
+
+def tiny_hand_cpm() -> ConvolutionalPoseMachine:
+    """The light one at half its width, for devices that have no time: a quarter of its multiplications."""
+    return light_pose_machine(HAND_21, PlainResidual(24, (48, 64, 64), (2, 1, 1)), width=32)
+
+
+def mobilenet_v3_hand_cpm() -> ConvolutionalPoseMachine:
+    """The light hand network on MobileNetV3-Large: 3.22 M parameters, 119 M multiplications a crop."""
+    return light_pose_machine(HAND_21, MobileNetV3("large"))
+
+
+def scnet_hand_cpm() -> ConvolutionalPoseMachine:
+    """The light hand network on an SCNet-50 of half the width: 6.19 M parameters, 383 M multiplications a crop."""
+    return light_pose_machine(HAND_21, ScNet(width=32))
+
+
+def clcnet_hand_cpm() -> ConvolutionalPoseMachine:
+    """The light hand network on clcNet-A: 2.52 M parameters, 165 M multiplications a crop."""
+    return light_pose_machine(HAND_21, clcnet_a())
+
+
+def resnet_dcnv2_hand_cpm() -> ConvolutionalPoseMachine:
+    """The light hand network on a ResNet-50 of half the width, deformable from conv3 on: 6.62 M parameters, 427 M a crop."""
+    return light_pose_machine(HAND_21, ResNet(width=32, deformable=True))
+
+
+#: Name, as `--network` and a weight file say it -> what builds it with fresh weights. All take 128 px crops, and others.
+HAND_NETWORKS: dict[str, Callable[[], ConvolutionalPoseMachine]] = {
+    "light_hand_cpm": light_hand_cpm,
+    "tiny_hand_cpm": tiny_hand_cpm,
+    "openpose_hand_cpm": openpose_hand_cpm,
+    "mobilenet_v3_hand_cpm": mobilenet_v3_hand_cpm,
+    "scnet_hand_cpm": scnet_hand_cpm,
+    "clcnet_hand_cpm": clcnet_hand_cpm,
+    "resnet_dcnv2_hand_cpm": resnet_dcnv2_hand_cpm,
+}

@@ -1,0 +1,164 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from posekit.apps.main import main
+from posekit.calibration.formats import write_rig
+from posekit.detection.detector_file import save_detector
+from posekit.detection.hand_detector import HandDetector
+from posekit.io.video import write_video
+from posekit.keypoints import Keypoints2D
+from posekit.models.hand_networks import light_hand_cpm
+from posekit.skeleton import BODY_25B, HAND_21
+from scenes import PERSON, observe, ring_rig, walk
+
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A network that knows nothing: what the command does with it is what it does with any."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "hand.safetensors"
+    save_detector(path, HandDetector(light_hand_cpm()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    """Two cameras, noise for pictures, and a body that walks through them."""
+    folder = tmp_path_factory.mktemp("capture")
+    rig = ring_rig(2)
+    path = walk(FRAMES, (-0.1, 0), (0.1, 0))[:, PERSON.part("body")]
+    keypoints = observe(rig, [path], skeleton=BODY_25B, noise_px=0.2).keypoints
+    keypoints.save(folder / "body.h5")
+    write_rig(folder / "calibration.toml", rig)
+    rng = np.random.default_rng(0)
+    (folder / "videos").mkdir()
+    for camera in rig.cameras:
+        width, height = camera.size
+        pictures = [rng.integers(0, 255, (height, width, 3), dtype=np.uint8) for _ in range(FRAMES)]
+        write_video(folder / "videos" / f"{camera.name}.mp4", 30, pictures)
+    return folder
+
+
+def run(capture, weights, *more, out=None):
+    out = out or capture / "out.h5"
+    return main(["detect", str(capture), "--out", str(out), "--weights", str(weights), "--threads", "1", *more])
+
+
+def test_bodies_get_their_hands(capture, weights, tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    options = ("--keypoints", str(capture / "body.h5"), "--min-confidence", "0", "--json", str(figures))
+    assert run(capture, weights, *options, out=tmp_path / "hands.h5") == 0
+    found, body = Keypoints2D.load(tmp_path / "hands.h5"), Keypoints2D.load(capture / "body.h5")
+    assert found.skeleton.name == "BODY_25B+hands"
+    assert found.cameras == body.cameras
+    np.testing.assert_array_equal(found.frames, body.frames)
+    np.testing.assert_array_equal(found.xy[..., : body.skeleton.joint_count, :], body.xy)
+    for side in ("left", "right"):
+        hand = found.xy[..., found.skeleton.part(f"{side}_hand"), :]
+        wrist = body.xy[..., [body.skeleton.index(f"{side}_wrist")], :]
+        elbow = body.xy[..., [body.skeleton.index(f"{side}_elbow")], :]
+        assert np.isfinite(hand).all()
+        # All joints lie in the box, whose corners are 0.3 + 0.92 of the arm away, if the second look stayed in it.
+        upper = np.linalg.norm(body.xy[..., [body.skeleton.index(f"{side}_shoulder")], :] - elbow, axis=-1)
+        arm = np.maximum(np.linalg.norm(wrist - elbow, axis=-1), 0.9 * upper)
+        assert (np.linalg.norm(hand - wrist, axis=-1) < 2.5 * arm).all()
+    measured = json.loads(figures.read_text())
+    assert measured["pictures"] == 2 * FRAMES
+    assert [row["looked_for"] for row in measured["cameras"].values()] == [2 * FRAMES] * 2
+    assert (tmp_path / "hands.run.json").exists()
+    assert "8 pictures" in capsys.readouterr().out
+
+
+def test_a_rig_gives_boxes_to_a_view_that_missed_the_arm(capture, weights, tmp_path):
+    body = Keypoints2D.load(capture / "body.h5")
+    rig = ring_rig(3)
+    more = observe(rig, [walk(FRAMES, (-0.1, 0), (0.1, 0))[:, PERSON.part("body")]], skeleton=BODY_25B).keypoints
+    xy = np.array(more.xy)
+    xy[:, 2, :, BODY_25B.index("left_wrist")] = np.nan
+    Keypoints2D(xy, more.confidence, more.cameras, more.frames, body.skeleton, 30.0).save(tmp_path / "body.h5")
+    rng = np.random.default_rng(0)
+    for camera in rig.cameras:
+        pictures = [rng.integers(0, 255, (*camera.size[::-1], 3), dtype=np.uint8) for _ in range(FRAMES)]
+        write_video(tmp_path / f"{camera.name}.mp4", 30, pictures)
+    write_rig(tmp_path / "rig.toml", rig)
+    options = ("--keypoints", str(tmp_path / "body.h5"), "--min-confidence", "0")
+    assert run(tmp_path, weights, *options, "--rig", str(tmp_path / "rig.toml")) == 0
+    found = Keypoints2D.load(tmp_path / "out.h5")
+    left = found.skeleton.part("left_hand")
+    assert np.isfinite(found.xy[:, 2, 0][:, left]).all()
+    assert run(tmp_path, weights, *options, out=tmp_path / "without.h5") == 0
+    assert np.isnan(Keypoints2D.load(tmp_path / "without.h5").xy[:, 2, 0][:, left]).all()
+
+
+def test_one_video_and_the_keypoints_of_one_view(capture, weights, tmp_path):
+    body = Keypoints2D.load(capture / "body.h5")
+    one = body.select_cameras((body.cameras[0],))
+    Keypoints2D(one.xy, one.confidence, ("any",), one.frames, one.skeleton, 30.0).save(tmp_path / "one.h5")
+    video = capture / "videos" / f"{body.cameras[1]}.mp4"
+    options = ("--keypoints", str(tmp_path / "one.h5"), "--min-confidence", "0")
+    assert run(video, weights, *options, out=tmp_path / "out.h5") == 0
+    found = Keypoints2D.load(tmp_path / "out.h5")
+    assert found.cameras == (body.cameras[1],)
+    assert np.isfinite(found.xy[..., found.skeleton.part("right_hand"), :]).all()
+
+
+def test_hands_anywhere_are_hands_alone(capture, weights, tmp_path, monkeypatch):
+    from posekit.detection import hands_in_views
+    from posekit.detection.tracking import FoundHand
+
+    hand = np.random.default_rng(1).uniform(100, 200, (21, 2))
+    calls = []
+
+    def search(detector, picture, count, settings):
+        calls.append(picture.shape)
+        return [FoundHand(hand, np.full(21, 0.9), False)]
+
+    monkeypatch.setattr(hands_in_views, "search_hands", search)
+    video = capture / "videos" / f"{ring_rig(2).names[0]}.mp4"
+    assert run(video, weights, "--hands-anywhere", "2", out=tmp_path / "lone.h5") == 0
+    found = Keypoints2D.load(tmp_path / "lone.h5")
+    assert found.skeleton == HAND_21
+    assert found.xy.shape == (FRAMES, 1, 2, 21, 2)
+    np.testing.assert_allclose(found.xy[0, 0, 0], hand, rtol=1e-6)
+    assert len(calls) == 1  # the next search would be 15 frames later
+
+
+def test_mistakes_are_one_line_and_leave_nothing(capture, weights, tmp_path, capsys):
+    body = Keypoints2D.load(capture / "body.h5")
+    longer = np.concatenate([body.frames, body.frames + FRAMES])
+    Keypoints2D(
+        np.concatenate([body.xy] * 2), np.concatenate([body.confidence] * 2), body.cameras, longer, body.skeleton, 30.0
+    ).save(tmp_path / "long.h5")
+    Keypoints2D(body.xy, body.confidence, ("a", "b"), body.frames, body.skeleton, 30.0).save(tmp_path / "names.h5")
+    hands = np.zeros((FRAMES, 2, 1, 21, 2))
+    Keypoints2D(hands, np.ones(hands.shape[:-1]), body.cameras, body.frames, HAND_21).save(tmp_path / "hands.h5")
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    own = str(capture / "body.h5")
+    mistakes = [
+        (capture, [], "--keypoints BODY_2D or --hands-anywhere N"),
+        (capture, ["--keypoints", own, "--hands-anywhere", "1"], "one of them"),
+        (capture, ["--keypoints", str(tmp_path / "long.h5")], "has 4 frames, the keypoints have frame 4"),
+        (capture, ["--keypoints", str(tmp_path / "names.h5")], "has camera 'a'"),
+        (capture, ["--keypoints", str(tmp_path / "hands.h5")], "has no left_wrist"),
+        (capture, ["--keypoints", str(tmp_path / "none.h5")], "no such file"),
+        (capture, ["--keypoints", own, "--min-confidence", "2"], "--min-confidence: 2"),
+        (capture, ["--hands-anywhere", "0"], "--hands-anywhere: 0"),
+        (capture, ["--hands-anywhere", "1", "--rig", str(capture / "calibration.toml")], "--rig"),
+        (capture, ["--detector", "magic"], "'magic' is not known"),
+        (capture, ["--detector", "hand-cpm:x"], "--weights"),
+        (capture, ["--keypoints", own, "--device", "nowhere"], "nowhere"),
+        (tmp_path / "broken.mp4", ["--hands-anywhere", "1"], "broken.mp4"),
+        (tmp_path / "missing", ["--hands-anywhere", "1"], "missing"),
+    ]
+    for folder, options, says in mistakes:
+        assert run(folder, weights, *options, out=tmp_path / "out.h5") == 2, options
+        line = capsys.readouterr().err
+        assert says in line, line
+        assert line.count("posekit: error") == 1
+        assert "Traceback" not in line
+        assert not list(tmp_path.glob("*out*"))

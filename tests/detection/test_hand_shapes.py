@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from posekit.detection.decoding import decode_heatmaps, find_peaks
+from posekit.detection.hand_shapes import HandShapes, shape_prior, usual_hand_shapes
+from posekit.errors import PosekitError
+from posekit.models.heatmaps import gaussian_heatmaps
+
+
+def in_crop(shape: torch.Tensor, centre: tuple[float, float] = (66.0, 61.0), size: float = 58.0) -> torch.Tensor:
+    return torch.tensor(centre) + size * shape
+
+
+def test_shapes_of_labels_are_centred_and_of_size_one():
+    labels = np.full((3, 21, 2), 7.0)
+    labels[0, 3], labels[0, 8] = [17, 7], [7, 27]
+    labels[1, 5] = np.nan
+    labels[2, 0] = [8, 7]
+    shapes = HandShapes.of_labels(labels)
+    assert shapes.joints.shape == (2, 21, 2)
+    np.testing.assert_allclose(shapes.joints[0, 3], [0.25, -0.5])
+    np.testing.assert_allclose(shapes.joints[0, 8], [-0.25, 0.5])
+    np.testing.assert_allclose(shapes.joints[1, 0], [0.5, 0.0])
+
+
+def test_shapes_are_kept_to_a_hundredth(tmp_path):
+    shapes = HandShapes(torch.rand(5, 21, 2) - 0.5)
+    shapes.save(tmp_path / "shapes.safetensors")
+    again = HandShapes.load(tmp_path / "shapes.safetensors")
+    assert (again.joints - shapes.joints).abs().max() <= 0.005 + 1e-6  # half a step of 0.01
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    path = tmp_path / "shapes.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(PosekitError, match="no shapes") as caught:
+        HandShapes.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("joints", [torch.zeros(0, 21, 2), torch.zeros(4, 20, 2), torch.full((1, 21, 2), torch.nan)])
+def test_what_is_no_hand_is_refused(joints):
+    with pytest.raises(ValueError, match="shapes of hands"):
+        HandShapes(joints)
+
+
+def test_the_shapes_that_come_with_posekit_are_many_and_upright():
+    joints = usual_hand_shapes().joints
+    assert len(joints) >= 500
+    # In most the middle knuckle lies above the wrist; only a hand that bends hard at the wrist has it below.
+    assert (joints[:, 9, 1] < joints[:, 0, 1]).float().mean() > 0.9
+
+
+def test_a_joint_with_two_peaks_goes_where_the_hand_has_it():
+    shapes = usual_hand_shapes()
+    hand = in_crop(shapes.joints[17])
+    maps = gaussian_heatmaps(hand[None], (32, 32), 4)
+    # The index finger's tip is nearly as likely on the little finger's, the little finger's on the index finger's.
+    other = hand.clone()
+    other[[8, 20]] = hand[[20, 8]]
+    wrong = gaussian_heatmaps(other[None], (32, 32), 4)
+    maps[:, [8, 20]] = 0.9 * maps[:, [8, 20]] + wrong[:, [8, 20]]
+    assert (hand[8] - hand[20]).norm() > 15
+    alone, _ = decode_heatmaps(maps, 4)
+    together, _ = decode_heatmaps(maps, 4, shapes)
+    errors = [np.linalg.norm(found[0] - hand.numpy(), axis=-1)[[8, 20]].max() for found in (alone, together)]
+    assert errors[0] > 15
+    assert errors[1] < 4  # px, a cell
+
+
+def test_certain_joints_stay_where_they_are():
+    # A hand that no shape is near: the fingers' tips exchanged throughout. Where the maps are sure, the prior has no say.
+    hand = in_crop(usual_hand_shapes().joints[3])
+    hand[[4, 8, 12, 16, 20]] = hand[[20, 16, 4, 8, 12]]
+    maps = gaussian_heatmaps(hand[None], (32, 32), 4, sigma=1.0)
+    found, _ = decode_heatmaps(maps, 4, usual_hand_shapes())
+    # The prior pulls, but not across: 0.1 B. The tips were exchanged over 15 px and more.
+    assert np.linalg.norm(found[0] - hand.numpy(), axis=-1).max() < 5.8
+
+
+def test_the_prior_of_the_very_shape_peaks_at_its_joints():
+    shapes = HandShapes(usual_hand_shapes().joints[:1])
+    hand = in_crop(shapes.joints[0])
+    maps = gaussian_heatmaps(hand[None], (32, 32), 4)
+    prior = shape_prior(maps, *find_peaks(maps), shapes)
+    assert 0.95 < float(prior.max()) <= 1.0 + 1e-6
+    peak, _ = find_peaks(prior)
+    np.testing.assert_allclose(peak[0].numpy() * 4 + 1.5, hand.numpy(), atol=0.2)

@@ -1,0 +1,102 @@
+import dataclasses
+
+import pytest
+import torch
+
+from posekit.errors import PosekitError
+from posekit.models.images import normalise_images
+from posekit.training.distillation import Distillation, DistillationSettings, Teacher, soft_target_loss
+from posekit.training.loop import train
+from posekit.training.samples import CropBatch
+from small_training import SETTINGS, dot_batches, small_distillation, tiny_model
+
+
+def test_soft_targets_equal_the_divergence_of_softened_distributions():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 3, 2, 4, 5, generator=generator, dtype=torch.float64)
+    stages = [student, student + 1.0]  # a shift of all logits changes no distribution
+    for temperature in (1.0, 3.0):
+        p = torch.softmax(teacher.flatten(2) / temperature, -1)
+        q = torch.softmax(student.flatten(2) / temperature, -1)
+        expected = 2 * temperature**2 * (p * (p / q).log()).sum(-1).mean()
+        torch.testing.assert_close(soft_target_loss(stages, teacher, temperature), expected)
+    assert soft_target_loss([teacher], teacher, 2.0).abs() < 1e-12
+
+
+def test_the_square_of_the_temperature_keeps_the_gradients_size():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = 0.1 * torch.randn(2, 4, 3, 6, 6, generator=generator, dtype=torch.float64)
+    sizes = []
+    for temperature in (5.0, 50.0):
+        logits = student.clone().requires_grad_(True)
+        soft_target_loss([logits], teacher, temperature).backward()
+        sizes.append(logits.grad.norm().item())
+    # At high temperature softmax is linear and the factor exact (Hinton et al. 2015, eq. 4): 0.1 / 5 away from it at most.
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
+
+
+@pytest.mark.parametrize("sigma", [None, 1.5])
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_its_maps(sigma):
+    model = tiny_model(distribution_sigma=sigma, stages=1).eval()
+    images = dot_batches(0).images
+    settings = DistillationSettings(weight=1.0, feature_weight=0.0)
+    same = Distillation(model, Teacher(tiny_model(distribution_sigma=sigma, stages=1), 48), settings)
+    other = Distillation(model, Teacher(tiny_model(seed=4, distribution_sigma=sigma, stages=1), 48), settings)
+    with torch.no_grad():
+        stages = model(normalise_images(images))
+        features = torch.zeros(8, 16, 12, 12)
+        assert same(images, stages, features, sigma is not None, 0.0) < 1e-8
+        # Both answer about the same everywhere before they are trained.
+        assert other(images, stages, features, sigma is not None, 0.0) > 1e-5
+
+
+def test_a_teacher_of_heights_teaches_a_student_of_distributions():
+    # Heights that are a distribution's: their logarithms are its logits up to a constant.
+    teacher = Teacher(tiny_model(distribution_sigma=1.5, stages=1), 48)
+    heights, logits, _ = teacher(dot_batches(0).images)
+    assert logits is not None
+    torch.testing.assert_close(
+        torch.softmax(heights.log().flatten(2), -1), torch.softmax(logits.flatten(2), -1), rtol=1e-4, atol=1e-7
+    )
+
+
+def test_the_features_weight_falls_to_nothing_and_the_teacher_stands_still():
+    student = tiny_model()
+    distillation = small_distillation(student).train()
+    batch = dot_batches(0)
+    before = {name: value.clone() for name, value in distillation.teacher.state_dict().items()}
+    stages, features = student(normalise_images(batch.images)), torch.randn(8, 16, 12, 12)
+    losses = [distillation(batch.images, stages, features, False, fraction).item() for fraction in (0.0, 0.5, 1.0)]
+    assert losses[0] > losses[1] > losses[2]
+    assert losses[0] - losses[1] == pytest.approx(losses[1] - losses[2], rel=1e-3)
+    for name, value in distillation.teacher.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert not any(parameter.requires_grad for parameter in distillation.teacher.parameters())
+
+
+def test_a_student_learns_from_its_teacher_where_there_is_no_label():
+    teacher_model = tiny_model(width=12)
+    train(teacher_model, dot_batches, SETTINGS)
+
+    def unlabelled(step: int, fraction: float) -> CropBatch:
+        batch = dot_batches(1000 + step)
+        return CropBatch(batch.images, torch.full_like(batch.joints, torch.nan), torch.zeros_like(batch.weight))
+
+    student = tiny_model(seed=1)
+    distillation = Distillation(student, Teacher(teacher_model, 48), DistillationSettings(weight=100.0))
+    train(student, unlabelled, dataclasses.replace(SETTINGS, steps=80), distillation=distillation)
+    batch = dot_batches(20_000)
+    with torch.inference_mode():
+        found, taught = (model.heatmaps(normalise_images(batch.images)) for model in (student, teacher_model))
+    # Where the teacher sees a dot, the student does: in other pictures than either has learnt from.
+    agree = (found.flatten(2).argmax(-1) == taught.flatten(2).argmax(-1)).float().mean()
+    assert agree > 0.5  # of 144 cells
+
+
+def test_a_teacher_of_other_joints_is_refused():
+    student, teacher = tiny_model(), Teacher(tiny_model(), 48)
+    student.joints = 3
+    with pytest.raises(PosekitError, match="found 2 joints, expected the student's 3"):
+        Distillation(student, teacher, DistillationSettings())
+    with pytest.raises(PosekitError, match="temperature"):
+        DistillationSettings(temperature=0.0)
