@@ -1,16 +1,10 @@
 """``posekit bench distillation``: the same small student with and without a teacher, on the same data and in the same time."""
 
-import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
-
-if TYPE_CHECKING:
-    from posekit.detection.hand_detector import HandDetector
-    from posekit.training.loop import TrainProgress
-    from posekit.training.samples import LabelledCrops, SampleSource
 
 
 @dataclass(frozen=True)
@@ -51,92 +45,40 @@ class DistillationBench:
 
 def run(config: DistillationBench) -> dict[str, Any]:
     """Train both and measure them, and the teacher, on the same held-out hands."""
-    import tempfile
-
     import torch
 
-    from posekit.apps.checks import require_counts, require_positive
+    from posekit.apps import timed_training
+    from posekit.apps.checks import require_networks, require_positive
     from posekit.apps.progress import progress_bars
-    from posekit.apps.train_data import CROP, drawn_hands, held_out_hands
+    from posekit.apps.train_data import CROP
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
-    from posekit.training.hand_training import measure_detector, new_network, pose_machine_of
+    from posekit.training.distillation import DistillationSettings
+    from posekit.training.hand_training import measure_detector, pose_machine_of
 
     require_positive("--minutes", config.minutes)
-    require_positive("--learning-rate", config.learning_rate)
-    require_counts(
-        hands=config.hands,
-        backgrounds=config.backgrounds,
-        held_out=config.held_out,
-        batch_size=config.batch_size,
-        threads=config.threads,
-    )
+    timed_training.check(config)
+    require_networks("--student", [config.student])
+    listening = DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight)
     teacher = load_detector(config.teacher)
     if teacher.crop_size != CROP:
         raise PosekitError(f"{config.teacher}: crop_size: found {teacher.crop_size}, expected {CROP}")
     pose_machine_of(teacher, str(config.teacher))
-    new_network(config.student)
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        with contextlib.ExitStack() as stack:
-            folder = config.cache or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="posekit-hands-")))
-            show = stack.enter_context(progress_bars())
-            source = drawn_hands(folder, config.hands, config.backgrounds, config.seed, show, config.threads)
-            fit_on, measure_on = (
-                held_out_hands(config.seed, config.held_out, part, show, folder, config.threads) for part in (0, 1)
-            )
-            students = {
-                name: _train(config, name, one, source, fit_on, measure_on, show)
-                for name, one in (("alone", None), ("with teacher", teacher))
-            }
-            rows = [{"name": f"{config.student}, {name}", **figures} for name, figures in students.items()]
-            rows.append({"name": f"teacher, {teacher.architecture}", **_scores(measure_detector(teacher, measure_on))})
+        with progress_bars() as show, timed_training.training_hands(config, show) as hands:
+            rows = []
+            for name, one in (("alone", None), ("with teacher", teacher)):
+                figures = timed_training.train_for(
+                    config.minutes, config.student, hands, config, show, teacher=one, distillation=listening
+                )
+                rows.append({"name": f"{config.student}, {name}", **figures})
+            measured = timed_training.figures_of(measure_detector(teacher, hands.measure_on))
+            rows.append({"name": f"teacher, {teacher.architecture}", **measured})
     finally:
         torch.set_num_threads(before)
     return {"benchmark": "distillation", "settings": asdict(config), "crop_px": CROP, "rows": rows}
-
-
-def _train(
-    config: DistillationBench,
-    name: str,
-    teacher: "HandDetector | None",
-    source: "SampleSource",
-    fit_on: "LabelledCrops",
-    measure_on: "LabelledCrops",
-    show: Any,
-) -> dict[str, Any]:
-    """Train one student from the same random weights until its time is over."""
-    from posekit.apps.train_data import CROP
-    from posekit.training.distillation import DistillationSettings
-    from posekit.training.hand_training import HandTrainSettings, measure_detector, train_hand_detector
-    from posekit.training.settings import TrainSettings
-
-    seconds = 60 * config.minutes
-
-    def report(progress: "TrainProgress") -> None:
-        show(f"train {name}, loss {progress.loss:.4f}", round(seconds * progress.fraction), round(seconds))
-
-    settings = HandTrainSettings(
-        TrainSettings(
-            steps=10**9,  # the clock ends it
-            seconds=seconds,
-            learning_rate=config.learning_rate,
-            report_every=5,
-        ),
-        network=config.student,
-        batch_size=config.batch_size,
-        crop_size=CROP,
-        seed=config.seed,
-        distillation=DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight),
-    )
-    detector, history = train_hand_detector(source, fit_on, settings, on_progress=report, teacher=teacher)
-    return {"crops_seen": int(history[-1]["samples"]), **_scores(measure_detector(detector, measure_on))}
-
-
-def _scores(scores: Any) -> dict[str, Any]:
-    names = ("pck02", "pck01", "epe", "auc", "mean_hand_pck02", "mean_hand_pck01", "joints")
-    return {name: getattr(scores, name) for name in names}
 
 
 def print_figures(console: Any, figures: dict[str, Any]) -> None:

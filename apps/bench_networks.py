@@ -3,19 +3,13 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from posekit.apps.published_networks import Published, published_networks
-
-if TYPE_CHECKING:
-    from posekit.training.samples import LabelledCrops, SampleSource
+from posekit.apps.train_data import CROP
 
 #: Sides of the pictures at which the levels' shapes are listed: ImageNet's, and OpenPose's hand crops'.
 _SHAPE_SIZES = (224, 368)
-#: Side of the crops that the hand networks are compared on.
-_CROP = 128
-#: The learning rate of networks without batch norm, as a part of the others': with all of it their loss runs away.
-_RATE_WITHOUT_NORM = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class NetworksBench:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the training runs: cpu or cuda. Hands are timed on the cpu."""
     threads: int = 2
-    """Processor threads."""
+    """Processor threads, and processes that draw the hands."""
     repeats: int = 20
     """Single hands timed for each network, after two that do not count; the median is taken."""
     seed: int = 0
@@ -72,7 +66,7 @@ def run(config: NetworksBench) -> dict[str, Any]:
         torch.set_num_threads(before)
     return {
         **figures,
-        "crop_px": _CROP,
+        "crop_px": CROP,
         "threads": config.threads,
         "repeats": config.repeats,
         "seed": config.seed,
@@ -84,25 +78,14 @@ def _check(config: NetworksBench) -> None:
     """Say before the work, not after it, what cannot be."""
     import torch
 
-    from posekit.apps.checks import require_counts, require_positive
+    from posekit.apps import timed_training
+    from posekit.apps.checks import require_counts, require_networks, require_positive
     from posekit.errors import PosekitError
-    from posekit.models.hand_networks import HAND_NETWORKS
 
     require_positive("--train-minutes", config.train_minutes)
-    require_positive("--learning-rate", config.learning_rate)
-    require_counts(
-        hands=config.hands,
-        backgrounds=config.backgrounds,
-        held_out=config.held_out,
-        batch_size=config.batch_size,
-        threads=config.threads,
-        repeats=config.repeats,
-    )
-    if config.seed < 0:
-        raise PosekitError(f"--seed: {config.seed} is less than 0")
-    for name in config.networks:
-        if name not in HAND_NETWORKS:
-            raise PosekitError(f"--networks: '{name}' is not known; known are: {', '.join(HAND_NETWORKS)}")
+    require_counts(repeats=config.repeats)
+    timed_training.check(config)
+    require_networks("--networks", config.networks)
     if config.cache is not None and config.train_minutes is None:
         raise PosekitError("--cache: belongs to --train-minutes; without it no hands are drawn")
     if config.device != "cpu" and not torch.cuda.is_available():
@@ -144,9 +127,9 @@ def _time(name: str, repeats: int) -> dict[str, Any]:
 
     torch.manual_seed(0)
     model = HAND_NETWORKS[name]()
-    counted = count(model, _CROP)
-    fused = HandDetector(in_channels_last(model).eval(), _CROP, architecture=name).fused().model
-    images = torch.randn(1, 3, _CROP, _CROP).contiguous(memory_format=torch.channels_last)
+    counted = count(model, CROP)
+    fused = HandDetector(in_channels_last(model).eval(), CROP, architecture=name).fused().model
+    images = torch.randn(1, 3, CROP, CROP).contiguous(memory_format=torch.channels_last)
     seconds = []
     with torch.inference_mode():
         for number in range(repeats + 2):
@@ -164,75 +147,18 @@ def _time(name: str, repeats: int) -> dict[str, Any]:
 
 def _train_all(config: NetworksBench, figures: dict[str, Any]) -> None:
     """Add to every hand network's figures what it scores after the same time on the same hands."""
-    import contextlib
-    import tempfile
-
     from posekit.apps.progress import progress_bars
-    from posekit.apps.train_data import drawn_hands, held_out_hands
+    from posekit.apps.timed_training import train_for, training_hands
 
-    with contextlib.ExitStack() as stack:
-        folder = config.cache or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="posekit-hands-")))
-        show = stack.enter_context(progress_bars())
-        source = drawn_hands(folder, config.hands, config.backgrounds, config.seed, show)
-        fit_on = held_out_hands(config.seed, config.held_out, 0, show)
-        measure_on = held_out_hands(config.seed, config.held_out, 1, show)
+    assert config.train_minutes is not None
+    with progress_bars() as show, training_hands(config, show) as hands:
         for row in figures["hand_networks"]:
-            row |= _train(config, row["name"], source, fit_on, measure_on, show)
+            row |= train_for(config.train_minutes, row["name"], hands, config, show, device=config.device)
     figures |= {
         "train_minutes": config.train_minutes,
         "device": config.device,
         "hands": config.hands,
         "mean_hand_pck02": figures["hand_networks"][0]["mean_hand_pck02"],
-    }
-
-
-def _train(
-    config: NetworksBench,
-    name: str,
-    source: "SampleSource",
-    fit_on: "LabelledCrops",
-    measure_on: "LabelledCrops",
-    show: Any,
-) -> dict[str, Any]:
-    """Train one network from random weights until its time is over."""
-    from torch import nn
-
-    from posekit.models.hand_networks import HAND_NETWORKS
-    from posekit.training.hand_training import HandTrainSettings, measure_detector, train_hand_detector
-    from posekit.training.loop import TrainProgress
-    from posekit.training.settings import TrainSettings
-
-    assert config.train_minutes is not None
-    seconds = 60 * config.train_minutes
-    normed = any(isinstance(layer, nn.BatchNorm2d) for layer in HAND_NETWORKS[name]().modules())
-
-    def on_progress(progress: TrainProgress) -> None:
-        show(f"train {name}, loss {progress.loss:.4f}", round(seconds * progress.fraction), round(seconds))
-
-    settings = HandTrainSettings(
-        loop=TrainSettings(
-            steps=10**9,  # the clock ends it
-            seconds=seconds,
-            learning_rate=config.learning_rate * (1.0 if normed else _RATE_WITHOUT_NORM),
-            report_every=5,
-            device=config.device,
-        ),
-        network=name,
-        batch_size=config.batch_size,
-        crop_size=_CROP,
-        seed=config.seed,
-    )
-    detector, history = train_hand_detector(source, fit_on, settings, on_progress=on_progress)
-    scores = measure_detector(detector, measure_on)
-    return {
-        "crops_seen": int(history[-1]["samples"]),
-        "learning_rate": settings.loop.learning_rate,
-        "pck02": scores.pck02,
-        "pck01": scores.pck01,
-        "auc": scores.auc,
-        "epe": scores.epe,
-        "mean_hand_pck02": scores.mean_hand_pck02,
-        "joints": scores.joints,
     }
 
 

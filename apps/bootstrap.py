@@ -103,6 +103,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     from posekit.bootstrap.rounds import BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
+    from posekit.training.hand_training import pose_machine_of
 
     for name, least in (("rounds", 1), ("steps", 1), ("synthetic_hands", 16), ("seed", 0)):
         if getattr(config, name) < least:
@@ -114,6 +115,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
             f"{config.capture / config.keypoints}: no such file or folder; --keypoints names the 2D keypoints"
         )
     detector = load_detector(inputs["detector"])
+    pose_machine_of(detector, str(inputs["detector"]))  # an ONNX file's could not be trained, rounds later
     start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
     settings = BootstrapSettings(
         rounds=config.rounds, steps=config.steps, seed=config.seed, initial_samples=config.synthetic_hands

@@ -56,3 +56,18 @@ def require_counts(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
             raise PosekitError(f"--{name.replace('_', '-')}: {value} is not a positive number")
+
+
+def require_seed(value: int) -> None:
+    """Refuse a seed that NumPy's generators would refuse."""
+    if value < 0:
+        raise PosekitError(f"--seed: found {value}, expected 0 or more")
+
+
+def require_networks(option: str, names: Iterable[str]) -> None:
+    """Refuse a name that no hand network has."""
+    from posekit.models.hand_networks import HAND_NETWORKS
+
+    for name in names:
+        if name not in HAND_NETWORKS:
+            raise PosekitError(f"{option}: found '{name}', expected one of: {', '.join(HAND_NETWORKS)}")

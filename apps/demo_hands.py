@@ -40,7 +40,7 @@ def bootstrap_hand(config: "DemoConfig", folder: Path, show: "Show") -> tuple[di
     # The truth lies outside the capture's folder: nothing that the rounds read leads to it.
     truth = render_capture(capture, filmed, folder / "truth.h5")
     show("filming a synthetic hand", 1, 1)
-    # The detector that comes with posekit: it never saw this hand, these cameras or these rooms, nor any glove.
+    # The detector that comes with posekit: it never saw this hand, these cameras or these rooms, and few gloves.
     detector = load_detector()
     start = prepare_capture(capture, capture / "calibration.toml", capture / "keypoints2d.h5", "BODY_25B", detector)
     # The folder is about to be moved: what is written says where things are within it.

@@ -1,6 +1,5 @@
 """``posekit detect``: the hands (or people) in the videos of a capture, as 2D keypoints."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -108,7 +107,7 @@ def _check(config: DetectConfig, name: str) -> None:
     if config.hands_anywhere is not None:
         require_counts(hands_anywhere=config.hands_anywhere)
     if name != OWN:
-        for option in ("keypoints", "rig", "weights", "hands_anywhere"):
+        for option in ("keypoints", "rig", "skeleton", "weights", "hands_anywhere"):
             if getattr(config, option) is not None:
                 raise PosekitError(f"--{option.replace('_', '-')}: {name} finds hands by itself and takes none")
     elif config.detector != OWN:
@@ -119,6 +118,8 @@ def _check(config: DetectConfig, name: str) -> None:
         )
     elif config.rig is not None and config.keypoints is None:
         raise PosekitError("--rig: places boxes by triangulated arms, which needs --keypoints")
+    elif config.skeleton is not None and config.keypoints is None:
+        raise PosekitError("--skeleton: is the order of the joints of --keypoints, which are not given")
     if config.peer is not None and name != MEDIAPIPE:
         raise PosekitError(f"--peer: is for {MEDIAPIPE} alone")
 
@@ -164,12 +165,3 @@ def _print_figures(console: Any, figures: dict[str, Any], out: Path) -> None:
         )
     console.print(table)
     console.print(f"found: hands with at least half of their joints; written to {out}")
-
-
-def frame_pictures(capture: "Capture", cameras: tuple[str, ...], frames: Any) -> Iterator[list[Any]]:
-    """Yield the pictures of all cameras, frame after frame; raises PosekitError where a camera has no such picture."""
-    from posekit.bootstrap.hand_views import camera_frames
-
-    readers = [camera_frames(capture, camera, frames) for camera in cameras]
-    for pictures in zip(*readers, strict=True):
-        yield [picture for _, picture in pictures]

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from posekit.apps.detect import frame_pictures
 from posekit.apps.detect_inputs import Arms, Progress
-from posekit.bootstrap.hand_views import HandDetections, with_new_hands
+from posekit.bootstrap.hand_views import HandDetections, camera_frames, with_new_hands
 from posekit.capture import Capture
 from posekit.detection.hand_detector import HandDetector
 from posekit.detection.hands_in_views import HandsOfBodies, LoneHands, LoneHandSettings
@@ -15,6 +15,13 @@ from posekit.keypoints import Keypoints2D
 from posekit.skeleton import HAND_21, with_hands
 
 _WORK = "detecting"
+
+
+def _frame_pictures(capture: Capture, cameras: tuple[str, ...], frames: NDArray[np.int64]) -> Iterator[list[Any]]:
+    """Yield the pictures of all cameras, frame after frame; raises PosekitError where a camera has no such picture."""
+    readers = [camera_frames(capture, camera, frames) for camera in cameras]
+    for pictures in zip(*readers, strict=True):
+        yield [picture for _, picture in pictures]
 
 
 class HandsBehindBodies:
@@ -36,7 +43,7 @@ class HandsBehindBodies:
         self.fps = arms.bodies.fps or capture.fps
         self.source = source
         self._finder = HandsOfBodies(detector, steady_slots=arms.steady_slots)
-        self._pictures = frame_pictures(arms.capture, self.cameras, self.frames)
+        self._pictures = _frame_pictures(arms.capture, self.cameras, self.frames)
 
     def read(self, start: int, stop: int) -> Keypoints2D:
         """Detect the hands of ``frames[start:stop]``, which must be the next ones."""
@@ -67,7 +74,7 @@ class HandsAnywhere:
         self.cameras, self.frames = tuple(capture.videos), np.arange(capture.frame_count)
         self.skeleton, self.fps, self.source = HAND_21, capture.fps, f"{source} + {capture.folder}"
         self._finder = LoneHands(detector, LoneHandSettings(hands=hands))
-        self._pictures: Iterator[list[Any]] = frame_pictures(capture, self.cameras, self.frames)
+        self._pictures: Iterator[list[Any]] = _frame_pictures(capture, self.cameras, self.frames)
 
     def read(self, start: int, stop: int) -> Keypoints2D:
         """Detect the hands of ``frames[start:stop]``, which must be the next ones."""

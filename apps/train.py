@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from posekit.apps.train_data import CROP, check_set, drawn_hands, held_out_hands, mixed_source
+from posekit.apps.train_data import CROP, drawn_hands, held_out_hands, mixed_source, other_sources
 
 if TYPE_CHECKING:
     from posekit.detection.hand_detector import HandDetector
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a hand detector on drawn hands; no picture of a person is used unless --data, --crops or --unlabelled name some.
+    """Train a hand detector on drawn hands.
+
+    No picture of a person is used unless --data, --crops or --unlabelled name some, or weights to begin with have seen some.
 
     On several GPUs: torchrun --nproc-per-node 2 -m posekit.apps.main train OUT --device cuda ...
     """
@@ -31,7 +33,7 @@ class TrainConfig:
     """The weights to write (.safetensors); beside them a model card (.md), the losses (.losses.jsonl) and the record of the
     run."""
     network: str = "light_hand_cpm"
-    """Which network: one of posekit.models.hand_networks."""
+    """Which network: one of posekit.models.hand_networks; with --start, the one in that file."""
     hands: int = 20_000
     """Different hands to draw first; every batch lays them over other backgrounds."""
     backgrounds: int = 1_500
@@ -55,7 +57,7 @@ class TrainConfig:
     sizes: tuple[str, ...] = ("0.4:64", "0.3:96", "0.3:128")
     """Progressive resizing: parts of the training, each with the side in px of its crops, a multiple of 32. The last is 128."""
     learning_rate: float = 1e-2
-    """Highest learning rate of the one-cycle schedule."""
+    """Highest learning rate of the one-cycle schedule; networks without batch norm take a tenth of it."""
     seed: int = 0
     """Of hands, backgrounds, augmentation and first weights."""
     teacher: Path | None = None
@@ -82,6 +84,9 @@ class TrainConfig:
     """Folder to keep the drawn hands in for the next run; 147 kB each. A temporary one if not given."""
     start: Path | None = None
     """Weights to go on from, instead of random ones."""
+    backbone_weights: Path | None = None
+    """Weights of the network's backbone to begin with, as torchvision, timm or its authors publish them
+    (see posekit.models.pretrained)."""
     checkpoint: Path | None = None
     """File to resume an interrupted training from, and to keep it in."""
     checkpoint_every: int = 500
@@ -96,9 +101,10 @@ def main(config: TrainConfig) -> None:
     """Run the command."""
     import torch
 
+    from posekit.apps.train_checks import check
     from posekit.training.processes import joined_processes
 
-    sizes = _check(config)
+    sizes = check(config)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with joined_processes(config.device) as (processes, device):
@@ -112,14 +118,18 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
 
     from posekit.apps.progress import progress_bars
     from posekit.apps.train_card import write_card
-    from posekit.detection.detector_file import load_detector
-    from posekit.errors import PosekitError
     from posekit.training.hand_training import measure_detector, train_hand_detector
 
-    start = load_detector(config.start) if config.start else None
-    if start is not None and start.crop_size != CROP:
-        raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {CROP}")
-    teacher = load_detector(config.teacher) if config.teacher else None
+    start = _first_weights(config)
+    teacher = _trainable(config.teacher) if config.teacher else None
+    others = other_sources(
+        config.data,
+        config.data_share,
+        config.crops,
+        config.crops_share,
+        config.unlabelled,
+        config.unlabelled_share,
+    )
     with contextlib.ExitStack() as stack:
         folder = config.cache
         if folder is None:
@@ -133,18 +143,11 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
             held_out_hands(config.seed, config.held_out, 0, show, folder, workers)
         processes.wait()
         drawn = drawn_hands(folder, config.hands, config.backgrounds, config.seed, show)
-        source = mixed_source(
-            drawn,
-            config.data,
-            config.data_share,
-            config.crops,
-            config.crops_share,
-            config.unlabelled,
-            config.unlabelled_share,
-        )
+        source = mixed_source(drawn, others)
         fit_on = held_out_hands(config.seed, config.held_out, 0, show, folder)
-        report = _reporter(config, fit_on, show) if processes.first else None
-        settings = _settings(config, sizes, str(device), go_on=start is not None)
+        network = config.network if start is None else start.architecture
+        report = _reporter(config, network, fit_on, show) if processes.first else None
+        settings = _settings(config, sizes, str(device))
         detector, history = train_hand_detector(
             source, fit_on, settings, start, report, teacher=teacher, processes=processes
         )
@@ -175,11 +178,43 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
     )
 
 
+def _first_weights(config: TrainConfig) -> "HandDetector | None":
+    """Return what the training goes on from; None for random weights."""
+    import torch
+
+    from posekit.detection.hand_detector import HandDetector
+    from posekit.errors import PosekitError
+    from posekit.models.pretrained import load_pretrained
+    from posekit.training.hand_training import new_network
+
+    if config.start is not None:
+        start = _trainable(config.start)
+        if start.crop_size != CROP:
+            raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {CROP}")
+        return start
+    if config.backbone_weights is None:
+        return None
+    torch.manual_seed(config.seed)
+    network = new_network(config.network)
+    load_pretrained(network, config.backbone_weights)
+    return HandDetector(network, CROP, architecture=config.network)
+
+
+def _trainable(path: Path) -> "HandDetector":
+    """Read a detector whose network is torch's."""
+    from posekit.detection.detector_file import load_detector
+    from posekit.training.hand_training import pose_machine_of
+
+    detector = load_detector(path)
+    pose_machine_of(detector, str(path))
+    return detector
+
+
 def _show_nothing(what: str, done: int, total: int) -> None:
     """Stand in for the progress bars in all processes but the first."""
 
 
-def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str, go_on: bool) -> "HandTrainSettings":
+def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str) -> "HandTrainSettings":
     from posekit.training.distillation import DistillationSettings
     from posekit.training.hand_training import HandTrainSettings
     from posekit.training.settings import TrainSettings
@@ -206,7 +241,7 @@ def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str, go_on: bo
         crop_size=CROP,
         sizes=sizes,
         # A run that goes on from another's weights should not see the very same crops again.
-        seed=config.seed + 1 if go_on else config.seed,
+        seed=config.seed if config.start is None else config.seed + 1,
         distillation=DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight),
     )
 
@@ -227,7 +262,7 @@ def _identity(config: TrainConfig) -> dict[str, str | int | float | None]:
     return plain
 
 
-def _reporter(config: TrainConfig, fit_on: Any, show: Any) -> "Callable[[TrainProgress], None]":
+def _reporter(config: TrainConfig, network: str, fit_on: Any, show: Any) -> "Callable[[TrainProgress], None]":
     """Return what shows a training's progress, and keeps the weights so far now and then."""
     from posekit.training.hand_training import fit_detector
 
@@ -245,72 +280,16 @@ def _reporter(config: TrainConfig, fit_on: Any, show: Any) -> "Callable[[TrainPr
         )
         if progress.seconds - saved_at > 60 * config.save_every and progress.fraction < 1:
             saved_at = progress.seconds
-            network = _network_name(config)
             unfinished = fit_detector(progress.model, fit_on, CROP, network)
             _save(config, unfinished, {"seen": progress.samples, "finished": False})
 
     return report
 
 
-def _network_name(config: TrainConfig) -> str:
-    from posekit.detection.detector_file import load_detector
-
-    return config.network if config.start is None else load_detector(config.start).architecture
-
-
-def _check(config: TrainConfig) -> "SizeSchedule":
-    """Say before the work, not after it, what cannot be; return the schedule of sizes."""
-    from posekit.apps.checks import require_places, require_positive
-    from posekit.errors import PosekitError
-    from posekit.io.files import require_file
-    from posekit.models.hand_networks import HAND_NETWORKS
-
-    require_places([config.out, config.checkpoint], [config.start, config.teacher, *config.crops])
-    if config.out.suffix != ".safetensors":
-        raise PosekitError(f"{config.out}: weights are a safetensors file, a name ending in .safetensors was expected")
-    if config.network not in HAND_NETWORKS:
-        raise PosekitError(f"--network: found '{config.network}', expected one of: {', '.join(HAND_NETWORKS)}")
-    for name in ("minutes", "learning_rate", "save_every", "temperature"):
-        require_positive(f"--{name.replace('_', '-')}", getattr(config, name))
-    least_of = {"hands": 1, "backgrounds": 1, "held_out": 2, "steps": 1, "batch_size": 2, "checkpoint_every": 1}
-    for name, least in (*least_of.items(), ("threads", 1), ("loaders", 0), ("seed", 0)):
-        value = getattr(config, name)
-        if value is not None and not value >= least:
-            raise PosekitError(f"--{name.replace('_', '-')}: found {value}, expected {least} or more")
-    for name in ("data_share", "crops_share", "unlabelled_share"):
-        if not 0 < getattr(config, name) < 1:
-            raise PosekitError(f"--{name.replace('_', '-')}: found {getattr(config, name):g}, expected between 0 and 1")
-    for entry in config.data:
-        check_set(entry)
-    for path in config.crops:
-        require_file(path, "crops.h5 of posekit bootstrap")
-    if config.unlabelled is not None and config.teacher is None:
-        raise PosekitError("--unlabelled: pictures without labels teach nothing without --teacher")
-    return parse_sizes(config.sizes)
-
-
-def parse_sizes(entries: tuple[str, ...]) -> "SizeSchedule":
-    """Read SHARE:SIZE entries."""
-    from posekit.errors import PosekitError
-    from posekit.training.size_schedule import SizeSchedule
-
-    stages = []
-    for entry in entries:
-        share, _, size = entry.partition(":")
-        try:
-            stages.append((float(share), int(size)))
-        except ValueError as error:
-            raise PosekitError(f"--sizes: found '{entry}', expected SHARE:SIZE as in 0.4:64") from error
-        if not 0 < stages[-1][0] < math.inf or stages[-1][1] <= 0 or stages[-1][1] % 32:
-            raise PosekitError(f"--sizes: found '{entry}', expected a share > 0 and a positive multiple of 32")
-    if not stages or stages[-1][1] != CROP:
-        raise PosekitError(f"--sizes: found {' '.join(entries)}, expected the last to be of {CROP} px")
-    return SizeSchedule(stages)
-
-
 def _save(config: TrainConfig, detector: "HandDetector", run: dict[str, Any]) -> None:
     from posekit.apps.provenance import write_record
     from posekit.apps.train_card import data_of
+    from posekit.apps.train_checks import files_read
     from posekit.detection.detector_file import save_detector
 
     training = {
@@ -323,5 +302,4 @@ def _save(config: TrainConfig, detector: "HandDetector", run: dict[str, Any]) ->
     }
     save_detector(config.out, detector, training)
     if run["finished"]:
-        inputs = [path for path in (config.start, config.teacher, *config.crops) if path is not None]
-        write_record(config.out, "train", config, inputs, figures=run)
+        write_record(config.out, "train", config, files_read(config), figures=run)

@@ -109,18 +109,35 @@ def data_of(config: "TrainConfig") -> str:
     ]
     if config.unlabelled is not None:
         parts.append(f"pictures without labels (a share of {config.unlabelled_share:.2g})")
+    for path, what in (
+        (config.start, "all weights of"),
+        (config.backbone_weights, "the backbone's weights of"),
+        (config.teacher, "the answers of"),
+    ):
+        if path is not None:
+            parts.append(f"{what} {path.name} and what that was trained on")
     if len(parts) == 1:
         parts.append("no picture of a person")
     return ", ".join(parts)
 
 
+#: Options that leave the weights as they are.
+_NOT_SHOWN = ("out", "cache", "checkpoint", "checkpoint_every", "save_every", "log", "threads", "loaders")
+
+
 def command_of(config: "TrainConfig") -> str:
-    """Return the command with every option that differs from its default, folders left out of their names."""
+    """Return the command with the options that differ from their defaults and bear on the weights; of paths, the last part."""
     words = ["posekit train", config.out.name]
     for name, value in vars(config).items():
-        if name in ("out", "cache", "checkpoint", "log", "threads") or value == getattr(type(config)(config.out), name):
+        if name in _NOT_SHOWN or value == getattr(type(config)(config.out), name):
             continue
         several = value if isinstance(value, tuple) else (value,)
-        shown = (item.name if isinstance(item, Path) else str(item) for item in several)
-        words.append(f"--{name.replace('_', '-')} {' '.join(shown)}")
+        words.append(f"--{name.replace('_', '-')} {' '.join(_shown(name, item) for item in several)}")
     return " ".join(words)
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "data":
+        kind, _, folder = str(value).partition(":")
+        return f"{kind}:{Path(folder).name}"
+    return value.name if isinstance(value, Path) else str(value)

@@ -1,6 +1,8 @@
 """What ``posekit train`` learns from: drawn hands, kept in a folder, and whatever else its options name."""
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,25 +60,12 @@ def _draw_missing(folder: Path, count: int, seed: int, show: Show, workers: int)
     """Draw what a folder does not hold yet, in order, so that a number says how much is there."""
     import torch
 
-    import posekit
     from posekit.datasets.hand_workers import drawn_hands as hands_of_workers
     from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands
     from posekit.io.files import write_json
 
     state_path = folder / "state.json"
-    wanted = {
-        "hands": count,
-        "seed": seed,
-        "picture": PICTURE,
-        "hand_in_picture": _HAND_IN_PICTURE,
-        "posekit": posekit.__version__,
-    }
-    try:
-        state: dict[str, Any] = json.loads(state_path.read_text()) if state_path.exists() else {**wanted, "done": 0}
-    except ValueError as error:
-        raise PosekitError(f"{state_path}: is no JSON ({error}); name another --cache") from error
-    if {key: state.get(key) for key in wanted} != wanted:
-        raise PosekitError(f"{state_path}: found hands drawn with {state}, expected {wanted}; name another --cache")
+    state = _state_of(state_path, count, seed)
     if state["done"] >= count:
         return
     framing = HandFraming(box_multiple=_HAND_IN_PICTURE, scale=(1.0, 1.0), rotation=0.0, jitter=0.0)
@@ -95,6 +84,49 @@ def _draw_missing(folder: Path, count: int, seed: int, show: Show, workers: int)
         state["done"] = stop
         write_json(state_path, state)
         show("draw hands", stop, count)
+
+
+def _state_of(path: Path, count: int, seed: int) -> dict[str, Any]:
+    """Return what a folder holds by its state, nothing where there is none; refuse hands that were drawn otherwise."""
+    wanted = {
+        "hands": count,
+        "seed": seed,
+        "picture": PICTURE,
+        "hand_in_picture": _HAND_IN_PICTURE,
+        "generator": _generator(),
+    }
+    if not path.exists():
+        return {**wanted, "done": 0}
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        done = int(state["done"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PosekitError(f"{path}: is no state of drawn hands ({error}); name another --cache") from error
+    for name, value in wanted.items():
+        if state.get(name) != value:
+            raise PosekitError(f"{path}: {name}: found {state.get(name)}, expected {value}; name another --cache")
+    return {**wanted, "done": done}
+
+
+def _generator() -> str:
+    """Return a hash of the code that draws hands and backgrounds: the same seed draws other ones where it has changed."""
+    sources = _drawing_modules()
+    return hashlib.sha256(b"".join(sources[name] for name in sorted(sources))).hexdigest()[:16]
+
+
+def _drawing_modules() -> dict[str, bytes]:
+    """Return the sources of `posekit.datasets.synthetic_hands` and of all that it imports from its room, by their names."""
+    from posekit import datasets
+
+    folder = Path(datasets.__path__[0])
+    to_read, read = ["synthetic_hands"], dict[str, bytes]()
+    while to_read:
+        name = to_read.pop()
+        if name not in read:
+            read[name] = (folder / f"{name}.py").read_bytes()
+            imported = re.findall(rb"^from posekit\.datasets\.(\w+) import", read[name], re.MULTILINE)
+            to_read += [module.decode() for module in imported]
+    return read
 
 
 def _open_arrays(folder: Path, count: int, mode: str) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
@@ -129,7 +161,8 @@ def held_out_hands(
 ) -> "LabelledCrops":
     """Return finished crops of hands that no training sees, with the camera's faults; other ones for another `part`.
 
-    folder: where they are kept, if anywhere; those in it are not drawn again. workers: processes that draw.
+    folder: where they are kept, if anywhere, beside `drawn_hands`, whose state tells of what generator they are; those in it
+    are not drawn again. workers: processes that draw.
     """
     import numpy as np
 
@@ -137,10 +170,10 @@ def held_out_hands(
     from posekit.datasets.synthetic_hands import SyntheticHands
     from posekit.training.samples import LabelledCrops
 
-    kept = None if folder is None else folder / f"held_out_{seed}_{part}_{count}"
     names = ("images", "joints", "visible")
-    if kept is not None and all(kept.with_name(f"{kept.name}_{name}.npy").exists() for name in names):
-        images, joints, visible = (np.load(kept.with_name(f"{kept.name}_{name}.npy")) for name in names)
+    kept = [] if folder is None else [folder / f"held_out_{seed}_{part}_{count}_{name}.npy" for name in names]
+    if kept and all(path.exists() for path in kept):
+        images, joints, visible = (np.load(path) for path in kept)
         return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible)
     hands = SyntheticHands(seed, CROP, split="validation")
     indices = [1000 * part + number for number in range(-(-count // _CHUNK))]
@@ -151,26 +184,24 @@ def held_out_hands(
         parts[2].append(batch.visible.numpy())
         show("draw held-out hands", min((number + 1) * _CHUNK, count), count)
     images, joints, visible = (np.concatenate(some)[:count] for some in parts)
-    if kept is not None:
-        for name, array in zip(names, (images, joints, visible), strict=True):
-            _save_array(kept.with_name(f"{kept.name}_{name}.npy"), array)
+    if kept:
+        for path, array in zip(kept, (images, joints, visible), strict=True):
+            _save_array(path, array)
     return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible)
 
 
-def mixed_source(
-    drawn: "SampleSource",
+def other_sources(
     data: Sequence[str],
     data_share: float,
     crops: Sequence[Path],
     crops_share: float,
     unlabelled: Path | None,
     unlabelled_share: float,
-) -> "SampleSource":
-    """Return the drawn hands, mixed with the other sources that are named, in crops of `PICTURE` px.
+) -> "list[tuple[SampleSource, float]]":
+    """Open what is to be mixed with the drawn hands, in crops of `PICTURE` px, each with its share of a batch.
 
     data: KIND:FOLDER each, which share `data_share` of every batch evenly; so do the files `crops`.
     """
-    from posekit.training.samples import MixedSource
     from posekit.training.unlabelled import framed, unlabelled_crops
 
     others: list[tuple[SampleSource, float]] = []
@@ -182,14 +213,22 @@ def mixed_source(
         others.append((framed(load_crops(path), PICTURE), crops_share / len(crops)))
     if unlabelled is not None:
         others.append((unlabelled_crops(unlabelled, PICTURE), unlabelled_share))
-    rest = 1.0 - sum(share for _, share in others)
-    if not others:
-        return drawn
-    if not rest > 0:
+    total = sum(share for _, share in others)
+    if not total < 1:
         raise PosekitError(
-            f"--data-share, --crops-share, --unlabelled-share: sum to {1 - rest:g}, expected less than 1: the rest is for "
+            f"--data-share, --crops-share, --unlabelled-share: sum to {total:g}, expected less than 1: the rest is for "
             "drawn hands"
         )
+    return others
+
+
+def mixed_source(drawn: "SampleSource", others: "Sequence[tuple[SampleSource, float]]") -> "SampleSource":
+    """Return the drawn hands, mixed with the others in their shares."""
+    from posekit.training.samples import MixedSource
+
+    if not others:
+        return drawn
+    rest = 1.0 - sum(share for _, share in others)
     return MixedSource([drawn, *(source for source, _ in others)], [rest, *(share for _, share in others)])
 
 

@@ -101,8 +101,8 @@ def box_from_arm(
       px; where that is not given or NaN, it is 0.89 L (0.130 and 0.146 of a person's height; Drillis & Contini, 1966).
 
     Measured on 166 hands of people who balance (4 views, OpenPose's arms, hands that MediaPipe found): the box's centre is
-    0.36, 0.34 and 0.47 B from the hand's in the median, its side 1.19, 1.37 and 1.26 times 2.2 B, and the light detector's
-    PCK@0.2B with a second look 0.585, 0.56 and 0.46; on 184 hands that hold a board the centre is 0.24, 0.28 and 0.41 B away.
+    0.36, 0.34 and 0.47 B from the hand's in the median, its side 1.19, 1.37 and 1.26 times 2.2 B; on 184 hands that hold a
+    board the centre is 0.24, 0.28 and 0.41 B away.
     """
     wrist, elbow = np.asarray(wrist, dtype=np.float64), np.asarray(elbow, dtype=np.float64)
     forearm = wrist - elbow

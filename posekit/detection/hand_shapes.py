@@ -1,5 +1,6 @@
 """How hands may lie in an upright crop: drawn hands' joints, which tell shapes that a hand can have from those it cannot."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 import posekit
 from posekit.errors import PosekitError
@@ -25,6 +27,9 @@ _STEPS_PER_B = 100
 
 #: Heights below this are all the same: nothing was seen.
 _LEAST = 0.02
+
+#: Hands that are held against all shapes together: what lies between stays in a processor's cache.
+_HANDS_AT_ONCE = 8
 
 #: How far a joint may lie from where the nearest of some thousand shapes has it, as a part of the crop's side.
 _SPREAD = 3.0 / 32.0
@@ -85,36 +90,55 @@ def shape_prior(
     what they know, and the maps' own certainty would count it twice.
     """
     size = heatmaps.shape[-1]
-    joints = shapes.joints.to(heatmaps)
+    x, y = (
+        shapes.joints.to(heatmaps).permute(2, 1, 0).contiguous()
+    )  # (21, K) each: sums over joints run along whole rows
     weight = heights.clamp_min(1e-3)
     weight = weight / weight.sum(dim=1, keepdim=True)
     centre = (weight[..., None] * peaks).sum(dim=1)  # (B, 2)
-    own_centre = torch.einsum("bj,kjd->bkd", weight, joints)
-    # sum w (s - s0)(x - x0) and sum w |s - s0|^2, expanded so that nothing of shape (B, K, 21, 2) is made
+    own_x, own_y = weight @ x, weight @ y
+    # sum w (s - s0)(x - x0) and sum w |s - s0|^2, expanded so that nothing of shape (B, 21, K) is made
     offset = weight[..., None] * (peaks - centre[:, None])
-    product = torch.einsum("bjd,kjd->bk", offset, joints)
-    spread = torch.einsum("bj,kj->bk", weight, joints.square().sum(-1)) - own_centre.square().sum(-1)
+    product = offset[..., 0] @ x + offset[..., 1] @ y
+    spread = weight @ (x.square() + y.square()) - own_x.square() - own_y.square()
     # A hand fills 0.2 to 0.75 of its crop; anything else comes of peaks that are no hand.
-    scale = (product / spread.clamp_min(1e-6)).clamp(0.2 * size, 0.75 * size)
-    start = centre[:, None] - scale[..., None] * own_centre  # (B, K, 2)
-    logs = (heatmaps + _LEAST).log().flatten(2)
-
-    def score_of(first: int) -> Tensor:
-        at = torch.round(scale[..., None] * joints[:, first] + start).long()  # (B, K, 2), of one joint
-        inside = ((at >= 0) & (at < size)).all(dim=-1)
-        place = (at[..., 1] * size + at[..., 0]).where(inside, 0)
-        return logs[:, first].gather(1, place).where(inside, float(np.log(_LEAST)))
-
-    score = score_of(0)
-    for joint in range(1, joints.shape[1]):
-        score = score + score_of(joint)
+    scale = (product / spread.clamp_min(1e-6)).clamp(0.2 * size, 0.75 * size)  # (B, K)
+    start_x, start_y = centre[:, :1] - scale * own_x, centre[:, 1:] - scale * own_y
+    # Outside the map every shape has the least: a border of it, onto which all that lies farther out is moved.
+    logs = functional.pad((heatmaps + _LEAST).log(), (1, 1, 1, 1), value=math.log(_LEAST))
+    score = torch.cat(
+        [
+            _log_agreement(logs[part], scale[part], start_x[part], start_y[part], x, y)
+            for part in (slice(first, first + _HANDS_AT_ONCE) for first in range(0, max(len(logs), 1), _HANDS_AT_ONCE))
+        ]
+    )
     best, which = score.topk(min(nearest, score.shape[1]), dim=1)
-    share = torch.softmax(0.5 * best, dim=1)  # (B, N)
-    picked = joints[which] * scale.gather(1, which)[..., None, None] + start.gather(
-        1, which[..., None].expand(-1, -1, 2)
-    ).unsqueeze(2)
+    share = torch.softmax(0.5 * best, dim=1)[:, None, :, None]  # (B, 1, N, 1)
     grid = torch.arange(size, dtype=heatmaps.dtype, device=heatmaps.device)
-    spread_cells = _SPREAD * size
-    across = torch.exp(-0.5 * ((grid - picked[..., :1]) / spread_cells).square())  # (B, N, 21, w)
-    down = torch.exp(-0.5 * ((grid - picked[..., 1:]) / spread_cells).square())
-    return torch.einsum("bn,bnjy,bnjx->bjyx", share, down, across)
+
+    def bumps(shape: Tensor, start: Tensor) -> Tensor:
+        """Heights of the best shapes' joints along one axis, (B, 21, N, size)."""
+        place = shape[:, which] * scale.gather(1, which) + start.gather(1, which)  # (21, B, N)
+        return torch.exp(-0.5 * ((grid - place.transpose(0, 1)[..., None]) / (_SPREAD * size)).square())
+
+    return (share * bumps(y, start_y)).transpose(-1, -2) @ bumps(x, start_x)
+
+
+def _log_agreement(
+    logs: Float[Tensor, "B 21 h+2 w+2"],
+    scale: Float[Tensor, "B K"],
+    start_x: Float[Tensor, "B K"],
+    start_y: Float[Tensor, "B K"],
+    x: Float[Tensor, "21 K"],
+    y: Float[Tensor, "21 K"],
+) -> Float[Tensor, "B K"]:
+    """Return the sum over the joints of the logarithms where each shape, scaled and moved, has them."""
+    B, J, side = logs.shape[:3]
+
+    def cell(shape: Tensor, start: Tensor) -> Tensor:
+        return (scale[:, None] * shape).add_(start[:, None]).round_().clamp_(-1, side - 2)
+
+    # In float32 whole numbers are exact up to 2^24, the cells of 21 maps of 890 by 890.
+    first = torch.arange(J, dtype=logs.dtype, device=logs.device) * side**2 + side + 1
+    place = cell(y, start_y).mul_(side).add_(cell(x, start_x)).add_(first[:, None])
+    return logs.view(B, -1).gather(1, place.long().view(B, -1)).view(B, J, -1).sum(dim=1)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from posekit.training.chance import chosen, uniform
 from posekit.training.lost_detail import add_noise, blur, coarsen, compress, smear
 
 #: Settings that no strength weakens: how large or how poor the thing is that a share of the crops gets.
@@ -107,7 +108,7 @@ def augment_seen(
 
     A joint that a patch covers, or that has left the crop, is no longer visible; its label stays.
     """
-    if magnification <= 0.75 and images.shape[-1] % 2 == images.shape[-2] % 2 == 0:
+    if magnification <= 0.6 and images.shape[-1] % 2 == images.shape[-2] % 2 == 0:
         # Bilinear sampling alone would skip every other pixel.
         images, joints, magnification = functional.avg_pool2d(images, 2), (joints - 0.5) / 2, 2 * magnification
     matrices = draw_affine(len(images), (images.shape[-2], images.shape[-1]), size, settings, generator, magnification)
@@ -122,14 +123,6 @@ def augment_seen(
     return images, joints, visible & inside & ~covered
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
-
-
-def _chance(count: int, share: float, generator: torch.Generator) -> Bool[Tensor, " B"]:
-    return torch.rand(count, generator=generator, device=generator.device) < share
-
-
 def draw_affine(
     count: int,
     input_size: tuple[int, int],
@@ -141,12 +134,12 @@ def draw_affine(
     """Draw the maps from input pixels to output pixels: turn and zoom about the centre, then shift."""
     device = generator.device
     angle = torch.where(
-        _chance(count, settings.wide_share, generator),
-        _uniform((count,), -settings.wide_rotation, settings.wide_rotation, generator),
+        chosen(count, settings.wide_share, generator),
+        uniform((count,), -settings.wide_rotation, settings.wide_rotation, generator),
         settings.rotation * torch.randn(count, generator=generator, device=device),
     )
     log_zoom = math.log(settings.zoom)
-    zoom = magnification * torch.exp(_uniform((count,), -log_zoom, log_zoom, generator))
+    zoom = magnification * torch.exp(uniform((count,), -log_zoom, log_zoom, generator))
     shift = settings.shift * size * torch.randn(count, 2, generator=generator, device=device)
     cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
     linear = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
@@ -166,18 +159,18 @@ def cover_with_patches(
     One in four is so long that it is a bar across the crop. Returns the pictures and which joints lie under the patch: labels
     stay, the network learns to guess a hidden joint, and its confidence to fall. `images` is overwritten.
     """
-    chosen = torch.nonzero(_chance(len(images), settings.patch_share, generator))[:, 0]
-    count, size = len(chosen), images.shape[-1]
+    picked = torch.nonzero(chosen(len(images), settings.patch_share, generator))[:, 0]
+    count, size = len(picked), images.shape[-1]
     covered = torch.zeros(joints.shape[:2], dtype=torch.bool, device=joints.device)
     if count == 0:
         return images, covered
-    centre = _uniform((count, 2, 1, 1), 0.1 * size, 0.9 * size, generator)
-    half = _uniform((count, 2, 1, 1), 0.05 * size, 0.5 * settings.patch * size, generator)
-    bar = _chance(count, 0.25, generator)
+    centre = uniform((count, 2, 1, 1), 0.1 * size, 0.9 * size, generator)
+    half = uniform((count, 2, 1, 1), 0.05 * size, 0.5 * settings.patch * size, generator)
+    bar = chosen(count, 0.25, generator)
     long = torch.tensor([[1.5 * size]], device=half.device).expand(count, 1, 1)
-    thin = _uniform((count, 1, 1), 0.02 * size, 0.12 * size, generator)
+    thin = uniform((count, 1, 1), 0.02 * size, 0.12 * size, generator)
     half = torch.where(bar[:, None, None, None], torch.stack([long, thin], dim=1), half)
-    angle = _uniform((count, 1, 1), 0.0, math.pi, generator)
+    angle = uniform((count, 1, 1), 0.0, math.pi, generator)
 
     def inside(x: Tensor, y: Tensor) -> Tensor:
         across, down = x - centre[:, 0], y - centre[:, 1]
@@ -186,12 +179,12 @@ def cover_with_patches(
         return along.square().square() + aside.square().square() < 1.0
 
     grid = torch.arange(size, dtype=torch.float32, device=images.device)
-    others = images[chosen - 1].flip(-2)
-    colour = _uniform((count, 3, 1, 1), 0.0, 1.0, generator).expand_as(others)
-    plain = _chance(count, 0.5, generator)[:, None, None, None]
-    patched = torch.where(inside(grid, grid[:, None])[:, None], torch.where(plain, colour, others), images[chosen])
-    covered[chosen] = inside(joints[chosen, :, :1], joints[chosen, :, 1:])[..., 0]
-    images[chosen] = patched
+    others = images[picked - 1].flip(-2)
+    colour = uniform((count, 3, 1, 1), 0.0, 1.0, generator).expand_as(others)
+    plain = chosen(count, 0.5, generator)[:, None, None, None]
+    patched = torch.where(inside(grid, grid[:, None])[:, None], torch.where(plain, colour, others), images[picked])
+    covered[picked] = inside(joints[picked, :, :1], joints[picked, :, 1:])[..., 0]
+    images[picked] = patched
     return images, covered
 
 
@@ -206,7 +199,7 @@ def disturb_colours(
     linear, offset = draw_colours(images.mean(dim=(-2, -1)), settings, generator)
     mapped = torch.baddbmm(offset[..., None], linear, images.reshape(count, 3, -1)).view(count, 3, height, width)
     log_gamma = math.log(settings.gamma)
-    gamma = torch.exp(_uniform((count, 1, 1, 1), -log_gamma, log_gamma, generator))
+    gamma = torch.exp(uniform((count, 1, 1, 1), -log_gamma, log_gamma, generator))
     # The small floor keeps the gradient-free power away from 0 ** gamma, where vectorised pow is slow.
     return mapped.clamp_(1e-4, 1.0).pow_(gamma)
 
@@ -219,19 +212,19 @@ def draw_colours(
     identity = torch.eye(3, device=device).expand(count, 3, 3)
 
     def about_one(spread: float, channels: int = 1) -> Tensor:
-        return 1.0 + _uniform((count, channels, 1), -spread, spread, generator)
+        return 1.0 + uniform((count, channels, 1), -spread, spread, generator)
 
     angle = torch.where(
-        _chance(count, settings.hue_share, generator),
-        _uniform((count,), -math.pi, math.pi, generator),
-        _uniform((count,), -settings.tint, settings.tint, generator),
+        chosen(count, settings.hue_share, generator),
+        uniform((count,), -math.pi, math.pi, generator),
+        uniform((count,), -settings.tint, settings.tint, generator),
     )
-    grey = _chance(count, settings.grey_share, generator)[:, None, None]
+    grey = chosen(count, settings.grey_share, generator)[:, None, None]
     saturation = torch.where(grey, 0.0, about_one(settings.saturation))
     linear = torch.lerp(torch.full_like(identity, 1.0 / 3.0), identity, saturation) @ _hue_rotation(angle)
     order = torch.rand(count, 3, generator=generator, device=device).argsort(dim=-1)
     shuffled = torch.where(
-        _chance(count, settings.shuffle_share, generator)[:, None], order, torch.arange(3, device=device)
+        chosen(count, settings.shuffle_share, generator)[:, None], order, torch.arange(3, device=device)
     )
     linear = torch.gather(linear, 1, shuffled[..., None].expand(-1, -1, 3))
     contrast = about_one(settings.contrast)
@@ -239,7 +232,7 @@ def draw_colours(
     offset = (1.0 - contrast[..., 0]) * mean.mean(dim=-1, keepdim=True)
     gain = about_one(settings.gain) * about_one(settings.channel_gain, 3)
     linear, offset = linear * contrast * gain, offset * gain[..., 0]
-    negative = _chance(count, settings.inversion_share, generator)
+    negative = chosen(count, settings.inversion_share, generator)
     linear = torch.where(negative[:, None, None], -linear, linear)
     return linear, torch.where(negative[:, None], 1.0 - offset, offset)
 
@@ -264,9 +257,9 @@ def lose_detail(
         (lambda some, chance: coarsen(some, settings.coarsest, settings.noise, chance), settings.coarse_share),
         (lambda some, chance: compress(some, settings.poorest_quality, chance), settings.compression_share),
     ):
-        chosen = torch.nonzero(_chance(len(images), share, generator))[:, 0]
-        if len(chosen):
-            images[chosen] = effect(images[chosen], generator)
+        picked = torch.nonzero(chosen(len(images), share, generator))[:, 0]
+        if len(picked):
+            images[picked] = effect(images[picked], generator)
     if settings.noise > 0:
         images = add_noise(images, settings.noise, generator)
     return images.clamp_(0.0, 1.0)

@@ -109,8 +109,9 @@ def train_hand_detector(
     Raises PosekitError for a network of another name, and what `train` raises.
     """
     processes = processes or Processes()
+    # Also where no network is drawn: a teacher's alignment is.
+    torch.manual_seed(settings.seed)
     if start is None:
-        torch.manual_seed(settings.seed)
         model = new_network(settings.network)
     else:
         model = copy.deepcopy(pose_machine_of(start, "start")).requires_grad_(True)

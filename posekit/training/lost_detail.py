@@ -1,5 +1,6 @@
-"""What takes detail from a picture: blur, motion, few pixels, compression, noise. Every crop by its own draw.
+"""What takes detail from a picture: blur, motion, few pixels, compression, noise.
 
+Every picture by its own draw, but for the length of a smear and the size of coarse pictures, which those of one call share.
 All take pictures (B, 3, S, S) in [0, 1] and a generator on their device, and return pictures of the same shape.
 """
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from posekit.training.chance import uniform
 
 #: Quantisation of the luminance at quality 50, ITU-T T.81 (JPEG), table K.1.
 _QUANTISATION = (
@@ -25,32 +28,28 @@ _QUANTISATION = (
 )
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
-
-
 def blur(images: Tensor, generator: torch.Generator) -> Tensor:
     """Gaussian of 0.3 to 2 px."""
-    sigma = _uniform((len(images), 1), 0.3, 2.0, generator).expand(-1, 2)
+    sigma = uniform((len(images), 1), 0.3, 2.0, generator).expand(-1, 2)
     return kornia.filters.gaussian_blur2d(images, (7, 7), sigma)
 
 
 def smear(images: Tensor, generator: torch.Generator) -> Tensor:
     """Move the camera while it exposes: over 3 px, or up to a twelfth of the side."""
     longest = max(3, images.shape[-1] // 12)
-    length = 2 * int(_uniform((), 1.0, (longest + 1) / 2, generator)) + 1
-    angle = _uniform((len(images),), 0.0, 180.0, generator)
+    length = 2 * int(uniform((), 1.0, (longest + 1) / 2, generator)) + 1
+    angle = uniform((len(images),), 0.0, 180.0, generator)
     return kornia.filters.motion_blur(images, length, angle, torch.zeros_like(angle))
 
 
 def coarsen(images: Tensor, coarsest: float, noise: float, generator: torch.Generator) -> Tensor:
     """Shrink by up to `coarsest`, add the noise of the small picture, and blow up again: a hand far away."""
     size = images.shape[-1]
-    factor = float(torch.exp(_uniform((), 0.0, math.log(coarsest), generator)))
+    factor = float(torch.exp(uniform((), 0.0, math.log(coarsest), generator)))
     small = max(8, round(size / factor))
     coarse = functional.interpolate(images, (small, small), mode="bilinear", antialias=True)
     if noise > 0:
-        deviation = _uniform((len(images), 1, 1, 1), 0.0, noise, generator)
+        deviation = uniform((len(images), 1, 1, 1), 0.0, noise, generator)
         coarse = coarse + deviation * torch.randn(coarse.shape, generator=generator, device=images.device)
     return functional.interpolate(coarse, images.shape[-2:], mode="bilinear")
 
@@ -59,7 +58,7 @@ def add_noise(images: Tensor, largest: float, generator: torch.Generator) -> Ten
     """Normal noise of up to `largest`. A fourth as many patterns as pictures are drawn; their signs and strengths differ."""
     count = len(images)
     patterns = torch.randn((-(-count // 4), *images.shape[1:]), generator=generator, device=images.device)
-    deviation = _uniform((count, 1, 1, 1), -largest, largest, generator)
+    deviation = uniform((count, 1, 1, 1), -largest, largest, generator)
     shown = torch.arange(count, device=images.device) % len(patterns)
     return torch.addcmul(images, patterns[shown], deviation)
 
@@ -71,7 +70,7 @@ def compress(images: Tensor, poorest_quality: float, generator: torch.Generator)
     """
     count, side = len(images), images.shape[-1] // 8 * 8
     cosines, to_luma, table = _compression_tables(images.device)
-    quality = _uniform((count, 1, 1, 1, 1), min(poorest_quality, 75.0), 75.0, generator)
+    quality = uniform((count, 1, 1, 1, 1), min(poorest_quality, 75.0), 75.0, generator)
     # The scale of the Independent JPEG Group's library.
     scale = torch.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0) / 255.0
     step = table.repeat(1, side // 8) * scale  # (B, 1, 1, 8, side)

@@ -11,6 +11,8 @@ from posekit.training.settings import TrainSettings
 
 #: Below this many outputs a matrix has too few directions for their balance to matter; so has a picture's three channels.
 _FEWEST_OUTPUTS = 32
+#: The learning rate of networks without batch norm, as a part of the others': with all of it their loss jumps tenfold.
+_RATE_WITHOUT_NORM = 0.1
 
 
 def nearest_orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -104,8 +106,11 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Muon:
 
     Weights of 32 outputs or more, but for those that read the picture's channels, are orthogonalised; the others, such as the
     last layer of every stage, biases and batch norms, go to Adam. Biases and batch norms do not decay. The offsets of
-    deformable convolutions have a tenth of the learning rate (Zhu et al., CVPR 2019).
+    deformable convolutions have a tenth of the learning rate (Zhu et al., CVPR 2019), and so has all of a network that
+    trains no batch norm.
     """
+    normed = any(isinstance(layer, nn.BatchNorm2d) and layer.weight.requires_grad for layer in model.modules())
+    rate = settings.learning_rate * (1.0 if normed else _RATE_WITHOUT_NORM)
     slow = {id(parameter) for parameter in offset_parameters(model)}
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -119,9 +124,9 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Muon:
                 "params": parameters,
                 "orthogonal": wide,
                 "weight_decay": settings.weight_decay if weight else 0.0,
-                "lr": settings.learning_rate * (0.1 if offset else 1.0),
+                "lr": rate * (0.1 if offset else 1.0),
             }
             for (wide, weight, offset), parameters in groups.items()
         ],
-        settings.learning_rate,
+        rate,
     )

@@ -130,7 +130,7 @@ class TrainingRun:
         if not math.isfinite(value):
             raise PosekitError(
                 f"training: the loss became {value} at step {self.step}; expected a finite number "
-                f"(learning rate {settings.learning_rate * factor:.2g}: try a smaller one, or look for NaN in the pictures)"
+                f"(learning rate {self.optimizer.param_groups[0]['lr']:.2g}: try a smaller one, or look for NaN in pictures)"
             )
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self.optimizer)

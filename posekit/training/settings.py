@@ -14,7 +14,8 @@ class TrainSettings:
 
     steps: batches to see. seconds: end after this long if that comes first; the learning rate then follows the clock, so that
     it still falls to its end (and two runs no longer agree bit for bit). learning_rate: peak of the one-cycle schedule, which
-    rises over the first `warm_up` of the run and falls as a cosine to `final_fraction` of the peak. average_decay: of the
+    rises over the first `warm_up` of the run and falls as a cosine to `final_fraction` of the peak (see `build_optimizer` for
+    who gets less). average_decay: of the
     exponential moving average of the weights, which is what a run returns. sigma, foreground: see `gaussian_heatmaps` and
     `heatmap_loss`; not used for models of distributions. report_every: steps. gradient_norm: gradients are clipped to it.
 

@@ -9,6 +9,7 @@ from posekit.errors import PosekitError
 from posekit.models.hand_networks import light_hand_cpm
 
 
+@pytest.mark.usefixtures("few_hands_at_a_time")
 def test_both_students_stand_beside_the_teacher_and_the_mean_hand(tmp_path):
     teacher = tmp_path / "teacher.safetensors"
     torch.manual_seed(0)
@@ -33,7 +34,12 @@ def test_both_students_stand_beside_the_teacher_and_the_mean_hand(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"student": "nonet"}, "found 'nonet'"), ({"minutes": 0.0}, "--minutes"), ({"hands": 0}, "--hands")],
+    [
+        ({"student": "nonet"}, "found 'nonet'"),
+        ({"minutes": 0.0}, "--minutes"),
+        ({"hands": 0}, "--hands"),
+        ({"seed": -1}, "--seed"),
+    ],
 )
 def test_mistakes_are_told_before_the_work(change, says, tmp_path):
     teacher = tmp_path / "teacher.safetensors"

@@ -100,7 +100,7 @@ def test_beside_a_peer(tmp_path, capsys, grey_hands):
     assert [(row["threads"], row["batch"]) for row in figures["rows"]] == [(1, 1), (1, 2)]
     for row in figures["rows"]:
         # The stand-in sleeps 20 ms for a hand; a busy machine wakes it late, but never early.
-        assert 20 <= row["peer_network_ms"] < row["peer_crops_ms"] < 200
+        assert 20 <= row["peer_network_ms"] < row["peer_crops_ms"]
         assert row["peer_sees_a_hand"] == 1
         for what in ("crops", "network"):
             assert row[f"ratio_{what}"] == pytest.approx(row[f"peer_{what}_ms"] / row[f"onnxruntime_{what}_ms"])

@@ -36,6 +36,7 @@ def test_counts_stand_beside_the_published_ones(few_published):
     assert "3.254 M  3.25 M  1.001  343.0 M  343 M  1.000" in captured.get()
 
 
+@pytest.mark.usefixtures("few_hands_at_a_time")
 def test_trained_alike_and_measured_on_hands_never_seen(few_published, tmp_path, capsys):
     arguments = [
         "--train-minutes",
@@ -66,10 +67,10 @@ def test_trained_alike_and_measured_on_hands_never_seen(few_published, tmp_path,
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (NetworksBench(networks=("other",)), "--networks: 'other' is not known"),
+        (NetworksBench(networks=("other",)), "--networks: found 'other', expected one of: light_hand_cpm"),
         (NetworksBench(train_minutes=0.0), "--train-minutes: 0 is not a positive number"),
         (NetworksBench(held_out=0), "--held-out: 0 is not a positive number"),
-        (NetworksBench(seed=-1), "--seed: -1 is less than 0"),
+        (NetworksBench(seed=-1), "--seed: found -1"),
     ],
 )
 def test_what_cannot_be_is_told_before_the_work(config, told):

@@ -6,15 +6,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from posekit.apps import train_data
 from posekit.apps.main import main
-from posekit.apps.train import TrainConfig
+from posekit.apps.train import TrainConfig, _first_weights
 from posekit.apps.train import main as train
-from posekit.apps.train_card import command_of
+from posekit.apps.train_card import command_of, data_of
 from posekit.apps.train_data import drawn_hands
 from posekit.detection.detector_file import load_detector, read_training, save_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
+from posekit.models.backbones.resnet import ResNet
 from posekit.models.hand_networks import light_hand_cpm
 from posekit.training.samples import LabelledCrops
 from posekit.training.unlabelled import framed
@@ -24,7 +27,8 @@ def quiet(what: str, done: int, total: int) -> None:
     pass
 
 
-def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
+@pytest.mark.usefixtures("few_hands_at_a_time")
+def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys, monkeypatch):
     out = tmp_path / "hand.safetensors"
     train(
         TrainConfig(
@@ -56,8 +60,11 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
     assert 0 < again.visible.mean() < 1
     losses = [json.loads(line) for line in (tmp_path / "hand.losses.jsonl").read_text().splitlines()]
     assert losses[-1]["step"] == 2
-    with pytest.raises(PosekitError, match="--cache"):
+    with pytest.raises(PosekitError, match="seed: found 0, expected 1; name another --cache"):
         drawn_hands(tmp_path / "hands", 6, 3, 1, quiet)
+    monkeypatch.setattr(train_data, "_generator", lambda: "another")
+    with pytest.raises(PosekitError, match=r"generator: found \w+, expected another"):
+        drawn_hands(tmp_path / "hands", 6, 3, 0, quiet)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +83,12 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys):
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
         ),
         (["x.safetensors", "--data", "nokind:."], "--data: found 'nokind:.'"),
+        (["x.safetensors", "--data", "freihand:none"], "none"),
         (["x.safetensors", "--crops-share", "1"], "--crops-share: found 1"),
         (["x.safetensors", "--start", "none.safetensors"], "none.safetensors"),
+        (["x.safetensors", "--backbone-weights", "none.pth"], "none.pth: found no such file"),
+        (["x.safetensors", "--backbone-weights", "a.pth", "--start", "b.safetensors"], "found beside --start"),
+        (["x.safetensors", "--seed", "-1"], "--seed: found -1"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
@@ -89,6 +100,40 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, says, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_backbone_begins_with_weights_from_outside_and_the_rest_with_the_seeds(tmp_path):
+    torch.manual_seed(5)
+    outside = ResNet(width=32).state_dict()
+    save_file(outside, tmp_path / "resnet.safetensors")
+    config = TrainConfig(
+        tmp_path / "x.safetensors",
+        network="resnet_dcnv2_hand_cpm",
+        backbone_weights=tmp_path / "resnet.safetensors",
+    )
+    first, second = _first_weights(config), _first_weights(replace(config, seed=1))
+    assert first.architecture == "resnet_dcnv2_hand_cpm"
+    ours, others = first.model.state_dict(), second.model.state_dict()
+    for name, value in outside.items():
+        assert torch.equal(ours[f"backbone.backbone.{name}"], value)
+    assert not torch.equal(ours["stages.0.0.weight"], others["stages.0.0.weight"])
+    assert torch.equal(ours["stages.0.0.weight"], _first_weights(config).model.state_dict()["stages.0.0.weight"])
+    assert "resnet.safetensors" in data_of(config)
+    assert "no picture of a person" not in data_of(config)
+    assert "no picture of a person" in data_of(replace(config, backbone_weights=None))
+    with pytest.raises(PosekitError, match="no outside weights are known for PlainResidual"):
+        _first_weights(replace(config, network="light_hand_cpm"))
+
+
+def test_drawn_hands_are_told_apart_by_all_code_that_draws_them_and_no_other():
+    read = set(train_data._drawing_modules())
+    # The second four are not imported by synthetic_hands itself.
+    near = {"synthetic_hands", "hand_renderer", "backgrounds", "photo_effects"}
+    assert (
+        near | {"background_scenes", "hand_markings", "hand_shading", "held_objects"} <= read
+    )  # the last are not imported there
+    assert not read & {"freihand", "labelled_hands", "synthetic_capture"}
+
+
+@pytest.mark.usefixtures("few_hands_at_a_time")
 def test_a_student_learns_from_a_teacher_pictures_without_labels_and_a_bootstraps_crops(tmp_path):
     """Resumed, too: the second run finds the first one's checkpoint of the last step, and ends with the same weights."""
     teacher = tmp_path / "teacher.safetensors"
@@ -105,7 +150,7 @@ def test_a_student_learns_from_a_teacher_pictures_without_labels_and_a_bootstrap
         backgrounds=2,
         held_out=2,
         steps=2,
-        batch_size=4,
+        batch_size=2,
         sizes=("1:128",),
         threads=1,
         cache=tmp_path / "hands",
@@ -124,9 +169,19 @@ def test_a_student_learns_from_a_teacher_pictures_without_labels_and_a_bootstrap
         train(replace(config, steps=3))
 
 
-def test_the_command_in_the_card_is_what_was_asked_for(tmp_path):
-    config = TrainConfig(tmp_path / "x.safetensors", hands=7, sizes=("1:128",), teacher=Path("/there/big.safetensors"))
-    assert command_of(config) == "posekit train x.safetensors --hands 7 --sizes 1:128 --teacher big.safetensors"
+def test_the_command_in_the_card_is_what_was_asked_for_and_tells_no_folders(tmp_path):
+    config = TrainConfig(
+        tmp_path / "x.safetensors",
+        hands=7,
+        data=("freihand:/my/sets/FreiHAND", "rhd:/my/RHD"),
+        sizes=("1:128",),
+        teacher=Path("/there/big.safetensors"),
+        cache=tmp_path,
+        threads=3,
+    )
+    assert command_of(config) == (
+        "posekit train x.safetensors --hands 7 --data freihand:FreiHAND rhd:RHD --sizes 1:128 --teacher big.safetensors"
+    )
 
 
 def test_crops_are_brought_to_the_size_of_the_drawn_ones():

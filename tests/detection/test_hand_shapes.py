@@ -87,3 +87,34 @@ def test_the_prior_of_the_very_shape_peaks_at_its_joints():
     assert 0.95 < float(prior.max()) <= 1.0 + 1e-6
     peak, _ = find_peaks(prior)
     np.testing.assert_allclose(peak[0].numpy() * 4 + 1.5, hand.numpy(), atol=0.2)
+
+
+def test_the_prior_is_that_of_one_shape_after_another():
+    rng = np.random.default_rng(4)
+    shapes = HandShapes(usual_hand_shapes().joints[::50])
+    # More hands than are looked at together; some near the border, so that joints of their shapes lie outside the map.
+    hands = torch.stack([in_crop(shapes.joints[k], (30.0 + 9 * k, 100.0 - 8 * k)) for k in range(10)])
+    maps = gaussian_heatmaps(hands, (32, 32), 4) + 0.1 * torch.rand(10, 21, 32, 32)
+    peaks, heights = find_peaks(maps)
+    ours = shape_prior(maps, peaks, heights, shapes, nearest=3).numpy()
+    grid = np.arange(32)
+    for hand in rng.choice(10, 4, replace=False):
+        peak, height = peaks[hand].double().numpy(), heights[hand].double().numpy()
+        fitted, scores = [], []
+        for shape in shapes.joints.double().numpy():
+            middle, own = np.average(peak, axis=0, weights=height), np.average(shape, axis=0, weights=height)
+            scale = (height[:, None] * (shape - own) * (peak - middle)).sum()
+            scale = np.clip(scale / (height[:, None] * (shape - own) ** 2).sum(), 0.2 * 32, 0.75 * 32)
+            at = middle + scale * (shape - own)
+            x, y = np.round(at).astype(int).T
+            inside = (x >= 0) & (y >= 0) & (x < 32) & (y < 32)
+            seen = np.where(inside, maps[hand].numpy()[np.arange(21), y.clip(0, 31), x.clip(0, 31)], 0.0)
+            fitted.append(at)
+            scores.append(np.log(seen + 0.02).sum())
+        best = np.argsort(scores)[::-1][:3]
+        share = np.exp(0.5 * (np.array(scores)[best] - scores[best[0]]))
+        expected = np.zeros((21, 32, 32))
+        for part, place in zip(share / share.sum(), np.array(fitted)[best], strict=True):
+            across, down = (np.exp(-0.5 * ((grid - place[:, [axis]]) / 3) ** 2) for axis in (0, 1))
+            expected += part * down[:, :, None] * across[:, None, :]
+        np.testing.assert_allclose(ours[hand], expected, atol=1e-4)  # float32, and a sum of logarithms

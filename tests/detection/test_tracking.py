@@ -43,6 +43,14 @@ def test_a_lost_hand_is_looked_for_and_then_given_up(scene, tracker):
     assert not tracker.tracks
 
 
+def test_a_hand_without_a_size_is_given_up_as_a_lost_one(scene, tracker):
+    scene.hands = [(at(100), 0.9)]
+    tracker.start(KEY, FoundHand(np.full((21, 2), 100.0), np.full(21, 0.9), False))
+    for _ in range(TrackSettings().patience + 1):
+        assert tracker.step([PICTURE], {}) == {}
+    assert not tracker.tracks
+
+
 def test_a_missing_arm_is_bridged(scene, tracker):
     box = HandBox(np.array([105.0, 190]), 230.0)
     scene.hands = [(at(100), 0.8)]

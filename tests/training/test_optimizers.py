@@ -93,3 +93,11 @@ def test_parameters_without_a_gradient_stay() -> None:
     before = layer.weight.detach().clone()
     build_optimizer(layer, TrainSettings(1)).step()
     assert torch.equal(layer.weight, before)
+
+
+def test_a_network_without_batch_norm_learns_slowly_whatever_stands_still_beside_it() -> None:
+    still = nn.BatchNorm2d(4).requires_grad_(False)
+    settings = TrainSettings(1, learning_rate=0.01)
+    for layers, rate in (([nn.Conv2d(4, 40, 3), still], 1e-3), ([nn.Conv2d(4, 40, 3), nn.BatchNorm2d(40)], 1e-2)):
+        rates = [group["lr"] for group in build_optimizer(nn.Sequential(*layers), settings).param_groups]
+        assert rates == [pytest.approx(rate)] * len(rates)
