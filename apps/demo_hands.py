@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: What it leaves in the demo's folder.
 HANDS_FILES = ("capture", "run", "truth.h5", "labels.png", "overlay-before.png", "overlay-after.png", "hand.png")
 
-#: Black nitrile, sRGB. Of a bare hand the first detector finds nine joints in ten, and little is left to learn.
+#: Black nitrile, sRGB: few of the hands that the first detector learnt from wore gloves.
 _GLOVE = (0.12, 0.12, 0.13)
 
 

@@ -67,7 +67,7 @@ class BootstrapSettings:
     initial_share: float = 0.4
     steps: int = 160
     batch_size: int = 24
-    learning_rate: float = 7e-4
+    learning_rate: float = 3e-3
     seed: int = 0
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     reconstruction: ReconstructionSettings = field(default_factory=ReconstructionSettings)
