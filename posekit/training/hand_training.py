@@ -12,6 +12,7 @@ from posekit.detection.confidence import fit_confidence
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.metrics.hand_agreement import ConfidenceBin, calibration_in_tenths
+from posekit.metrics.keypoints import box_scale, keypoint_errors
 from posekit.models.cpm import ConvolutionalPoseMachine
 from posekit.models.hand_networks import HAND_NETWORKS
 from posekit.skeleton import HAND_21
@@ -170,8 +171,7 @@ def fit_detector(
 
 def normalised_errors(xy: Float[np.ndarray, "N 21 2"], truth: Float[np.ndarray, "N 21 2"]) -> Float[np.ndarray, "N 21"]:
     """Return every joint's distance from its label, in units of B; NaN without a label."""
-    unit = (np.nanmax(truth, axis=1) - np.nanmin(truth, axis=1)).max(axis=-1)
-    return np.asarray(np.linalg.norm(xy - truth, axis=-1) / unit[:, None])
+    return keypoint_errors(xy, truth) / box_scale(truth)[:, None]
 
 
 def measure_detector(detector: HandDetector, crops: LabelledCrops) -> HandScores:
