@@ -26,7 +26,7 @@ from posekit.errors import PosekitError
 SPLITS = ("training", "validation")
 
 #: So many of the hands have a thing in them.
-_HELD_SHARE = 0.33
+_HELD_SHARE = 0.45
 
 
 @dataclass(frozen=True)
