@@ -18,7 +18,13 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "hands": ("posekit.apps.bench_hands", "HandsBench"),
     "synthetic-hands": ("posekit.apps.bench_synthetic_hands", "SyntheticHandsBench"),
     "distillation": ("posekit.apps.bench_distillation", "DistillationBench"),
+    "bootstrap": ("posekit.apps.bench_bootstrap", "BootstrapBench"),
     "hand-captures": ("posekit.apps.bench_hand_captures", "HandCapturesBench"),
+    "bootstrap-damage": ("posekit.apps.bench_bootstrap_damage", "BootstrapDamageBench"),
+    "lifting": ("posekit.apps.bench_lifting", "LiftingBench"),
+    "bootstrap-scale": ("posekit.apps.bench_bootstrap_scale", "BootstrapScaleBench"),
+    "bootstrap-kills": ("posekit.apps.bench_bootstrap_kills", "BootstrapKillsBench"),
+    "detector-noise": ("posekit.apps.bench_detector_noise", "DetectorNoiseBench"),
 }
 
 

@@ -4,24 +4,43 @@ import contextlib
 import json as json_module
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from posekit.apps.bootstrap_subject import BODY, HANDS, prepare_subject, read_labels
+
 if TYPE_CHECKING:
-    from posekit.bootstrap.rounds import BootstrapInput, BootstrapSettings
+    from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
     from posekit.detection.hand_detector import HandDetector
     from posekit.keypoints import Keypoints2D
 
 
 _SETTINGS, _LOCK = "settings.json", "lock"
 
+#: What the same run may be taken up again with, as well as with other places of its inputs.
+_NOT_OF_THE_RUN = (
+    "out",
+    "json",
+    "rounds",
+    "capture",
+    "review",
+    "decisions",
+    "report",
+    "engine",
+    "workers",
+    "ray_address",
+)
+
 
 @dataclass(frozen=True)
 class BootstrapConfig:
-    """Teach the hand detector on a capture: triangulate, reproject as labels, train, detect again."""
+    """Teach the hand detector on a capture: triangulate, reproject as labels, train, detect again.
+
+    How many cameras that takes: posekit bootstrap --plan (with --help for its options).
+    """
 
     capture: Annotated[Path, tyro.conf.Positional]
     """Folder with videos/<camera>.mp4 (or the videos themselves)."""
@@ -35,14 +54,36 @@ class BootstrapConfig:
     """Order of the joints, where the files do not say it; told by the joints' number and places if not given."""
     detector: Path | None = None
     """Weights to start from (*.safetensors); posekit's own, trained on synthetic hands, if not given."""
-    rounds: int = 1
-    """How many rounds."""
+    learn: str = "hands"
+    """What to learn: hands; body (of the keypoints' skeleton); or a TOML file that defines the skeleton of an animal or a tool:
+    name, joints = [...], bones = [[a, b], ...] and, if wanted, left_right and groups (joints triangulated together)."""
+    labels: Path | None = None
+    """A few frames that a person labelled, as 2D keypoints of any kind: they are mixed into every training, and where they are
+    eight frames or more, the last quarter measures the rounds instead. A TOML skeleton may start from them alone."""
+    refine: Literal["auto", "on", "off"] = "auto"
+    """Refine the rig on the people's keypoints first; auto does where hardly any views could agree on it, and it helps."""
+    rounds: int = 5
+    """How many rounds at most; they end when held-out evidence gains nothing more."""
     steps: int = 160
-    """Training steps of a round."""
+    """Training steps of a round. A longer training, on several GPUs, is one of its own: torchrun --nproc-per-node 2 -m
+    posekit.apps.main train better.safetensors --device cuda --crops RUN/round_2/crops.h5 (see posekit train --help)."""
     synthetic_hands: int = 1000
     """Drawn hands that every round's training is mixed with, so that the detector does not forget other hands."""
     seed: int = 0
     """Seed of everything drawn by chance."""
+    review: bool = False
+    """Write review.html into the run folder: the last round's frames, the most doubtful first, to be rejected by a key."""
+    decisions: Path | None = None
+    """The review.json that the page saves; the next round learns nothing from what it rejects. Put into the run folder."""
+    report: bool = True
+    """Write report.html into the run folder, after every round."""
+    engine: Literal["auto", "here", "processes", "ray"] = "auto"
+    """Where detection and label making run: in threads of this process, in processes of this machine, or on a Ray cluster (the
+    extra 'ray'); auto takes processes where there are more than four cores. The results do not depend on it."""
+    workers: int | None = None
+    """Tasks at a time; one for every core if not given."""
+    ray_address: str | None = None
+    """Of the Ray cluster ("auto": that of this machine); one is started here if not given."""
     json: Path | None = None
     """Write the figures here, too."""
 
@@ -51,12 +92,18 @@ def main(config: BootstrapConfig) -> None:
     """Run the command."""
     from rich.console import Console
 
+    from posekit.apps.bootstrap_outputs import print_figures, run_figures, write_outputs, write_round_report
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.bootstrap.engine import make_engine
+    from posekit.bootstrap.review import decisions_of, keep_decisions, read_decisions
     from posekit.bootstrap.rounds import bootstrap
-    from posekit.errors import PosekitError
+    from posekit.errors import NoSpaceError, PosekitError
     from posekit.io.files import remove_unfinished, require_folder, write_json
 
+    engine = make_engine(config.engine, config.workers, config.ray_address)
+    if config.decisions:
+        read_decisions(config.decisions)
     start, settings = prepare(config)
     if config.json:
         require_folder(config.json.parent, "the folder to write into")
@@ -64,21 +111,31 @@ def main(config: BootstrapConfig) -> None:
     with locked(config.out):
         # Only now: without the lock they may be what another process is writing.
         remove_unfinished(config.out)
+        begun_here = not (config.out / _SETTINGS).exists()
         keep_settings(config, start.capture.videos)
+        if config.decisions:
+            keep_decisions(config.decisions, config.out)
+        decisions_of(config.out)  # a mistake in it is told now, not hours later
+
+        def on_round(number: int) -> None:
+            if config.report:
+                write_round_report(config.out, start, number)
+
         try:
             with progress_bars() as on_progress:
-                history = bootstrap(start, config.out, settings, on_progress)
-        except PosekitError:
-            if not any(config.out.glob("round_1/*")):
+                history = bootstrap(start, config.out, settings, on_progress, on_round, engine)
+        except PosekitError as error:
+            if begun_here and not isinstance(error, NoSpaceError) and not any(config.out.glob("round_1/*")):
                 # The capture cannot be bootstrapped as it is; a folder with nothing to go on from would only be in the way.
                 shutil.rmtree(config.out, ignore_errors=True)
             raise
-        write_pictures(config.out)
-    figures = run_figures(history)
-    inputs = [*_inputs(config).values(), *start.capture.videos.values()]
-    write_record(config.out, "bootstrap", config, inputs, figures=figures)
-    if config.json:
-        write_json(config.json, figures)
+        figures = run_figures(history, config.out)
+        inputs = [*_inputs(config).values(), *start.capture.videos.values()]
+        write_record(config.out, "bootstrap", config, inputs, figures=figures)
+        if config.json:
+            write_json(config.json, figures)
+        with progress_bars() as on_progress:
+            write_outputs(config.out, start, on_progress, report=config.report, review=config.review)
     print_figures(Console(markup=False, highlight=False), figures, config.out)
 
 
@@ -92,15 +149,23 @@ def _inputs(config: BootstrapConfig) -> dict[str, Path]:
     timestamps = find_timestamps(config.capture)
     return {
         "rig": config.rig or config.capture / "calibration.toml",
-        "keypoints": inside if inside.exists() else config.keypoints,
+        **({} if _from_labels_alone(config) else {"keypoints": inside if inside.exists() else config.keypoints}),
         "detector": config.detector or LIGHT_HAND_WEIGHTS,
+        **({"labels": config.labels} if config.labels else {}),
+        **({"learn": Path(config.learn)} if config.learn not in (HANDS, BODY) else {}),
         **({"timestamps": timestamps} if timestamps else {}),
     }
 
 
+def _from_labels_alone(config: BootstrapConfig) -> bool:
+    """Whether labels are all there is to start from: keypoints that nobody named are not there."""
+    nobody_named_any = config.keypoints == Path("keypoints2d.h5") and not (config.capture / config.keypoints).exists()
+    return config.labels is not None and config.learn not in (HANDS, BODY) and nobody_named_any
+
+
 def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings]":
     """Read and check every input, before anything is written."""
-    from posekit.bootstrap.rounds import BootstrapSettings
+    from posekit.bootstrap.settings import BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
     from posekit.training.hand_training import pose_machine_of
@@ -110,16 +175,30 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
             option = name.replace("_", "-")
             raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
     inputs = _inputs(config)
-    if not inputs["keypoints"].exists():
+    if "keypoints" in inputs and not inputs["keypoints"].exists():
         raise PosekitError(
             f"{config.capture / config.keypoints}: no such file or folder; --keypoints names the 2D keypoints"
         )
+    settings = BootstrapSettings(
+        rounds=config.rounds,
+        steps=config.steps,
+        seed=config.seed,
+        initial_samples=config.synthetic_hands,
+        refine=config.refine,
+    )
+    if config.learn != HANDS:
+        rig, keypoints = inputs["rig"], inputs.get("keypoints")
+        subject = prepare_subject(
+            config.capture, rig, keypoints, config.learn, config.skeleton, config.labels, config.detector, config.seed
+        )
+        return subject, settings
     detector = load_detector(inputs["detector"])
     pose_machine_of(detector, str(inputs["detector"]))  # an ONNX file's could not be trained, rounds later
     start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
-    settings = BootstrapSettings(
-        rounds=config.rounds, steps=config.steps, seed=config.seed, initial_samples=config.synthetic_hands
-    )
+    if config.labels:
+        labelled = read_labels(config.labels, start.capture, start.rig)
+        start.target.take_labels(labelled)  # labels of another skeleton are told of now
+        start = replace(start, labelled=labelled)
     return start, settings
 
 
@@ -128,7 +207,7 @@ def prepare_capture(
 ) -> "BootstrapInput":
     """Open a capture with its rig and keypoints, and check that they belong together."""
     from posekit.apps.in_step import keypoints_of_capture
-    from posekit.bootstrap.rounds import BootstrapInput
+    from posekit.bootstrap.settings import BootstrapInput
     from posekit.calibration.formats import read_rig
     from posekit.camera import match_camera_names
     from posekit.capture import Capture
@@ -188,9 +267,7 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     inputs = _inputs(config)
     # Of the inputs their content is compared, not where they lie; of the videos, which may be large, their sizes.
     asked: dict[str, Any] = {
-        name: value
-        for name, value in asdict(config).items()
-        if name not in ("out", "json", "rounds", "capture", *inputs)
+        name: value for name, value in asdict(config).items() if name not in (*_NOT_OF_THE_RUN, *inputs)
     }
     asked |= {name: content_hash(path) for name, path in inputs.items()}
     asked["videos"] = {camera: path.stat().st_size for camera, path in videos.items()}
@@ -228,64 +305,3 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             raise PosekitError(f"{folder}: another process is at work on this run") from None
         yield
-
-
-def run_figures(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of the run: before (round 0), after (the last round), and all rounds."""
-    before, after = history[0], history[-1]
-    return {
-        "crops_detected_before": before["crops_detected"],
-        "crops_detected_after": after["crops_detected"],
-        "hand_crops": after["boxes"],
-        "heldout_reprojection_px_before": before["heldout_reprojection_px"],
-        "heldout_reprojection_px_after": after["heldout_reprojection_px"],
-        "heldout_pck_before": before["heldout_pck"],
-        "heldout_pck_after": after["heldout_pck"],
-        "heldout_frames_before": before["heldout_frames"],
-        "heldout_frames_after": after["heldout_frames"],
-        "labels": sum(figures.get("labels", 0) for figures in history),
-        "rounds": history,
-    }
-
-
-def write_pictures(run: Path) -> None:
-    """Draw the labels of every round that was run, as a sheet of crops."""
-    from posekit.bootstrap.labels import load_crops
-    from posekit.view.contact_sheet import contact_sheet
-    from posekit.view.overlay import write_picture
-
-    for place in sorted(run.glob("round_*/crops.h5")):
-        crops = load_crops(place)
-        count = min(64, len(crops.images))
-        chosen = [int(n * len(crops.images) / count) for n in range(count)]
-        write_picture(place.with_name("labels.png"), contact_sheet(list(crops.images[chosen]), crops.joints[chosen]))
-
-
-def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
-    """Print two rows per round: all frames, and those of which no label is made."""
-    from posekit.apps.tables import figures_table, number
-
-    table = figures_table(
-        "every camera held out in turn, against what the others triangulate",
-        ("round", "frames", "labels", "3D points", "crops", "detected*", "joints", "px", "PCK@0.2B"),
-    )
-    for row in figures["rounds"]:
-        for frames, evidence in (("all", row), ("held out", row["heldout_frames"])):
-            if evidence:
-                table.add_row(
-                    str(row["round"]) if evidence is row else "",
-                    frames,
-                    str(row.get("labels", "-")) if evidence is row else "",
-                    str(row["hand_points"]) if evidence is row else "",
-                    str(evidence["crops"]),
-                    str(evidence["crops_detected"]),
-                    str(evidence["heldout_joints"]),
-                    number(evidence["heldout_reprojection_px"], 2),
-                    number(evidence["heldout_pck"], 3),
-                )
-    console.print(table)
-    console.print(
-        "crops, joints: what the other cameras triangulate; held out: the last fifth, of which no label is made"
-    )
-    console.print("* crops in which at least half of that lies within 0.2 B")
-    console.print(f"labels, weights and 3D of every round: {folder}")

@@ -29,11 +29,11 @@ class DemoConfig:
     """Cameras around the people."""
     people_frames: int = 150
     """Frames of the people, at 30 per second."""
-    cameras: int = 6
-    """Cameras around the hand."""
+    cameras: int = 8
+    """Cameras around the hand; two more film for judging alone."""
     frames: int = 60
     """Frames filmed of the hand, at 30 per second."""
-    rounds: int = 1
+    rounds: int = 2
     """Rounds of bootstrapping."""
     steps: int = 120
     """Training steps of a round."""

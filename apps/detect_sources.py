@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.apps.detect_inputs import Arms, Progress
-from posekit.bootstrap.hand_views import HandDetections, camera_frames, with_new_hands
+from posekit.bootstrap.detecting import camera_frames
+from posekit.bootstrap.hand_target import HandTarget
+from posekit.bootstrap.instances import InstanceDetections
 from posekit.capture import Capture
 from posekit.detection.hand_detector import HandDetector
 from posekit.detection.hands_in_views import HandsOfBodies, LoneHands, LoneHandSettings
@@ -55,7 +57,7 @@ class HandsBehindBodies:
             self._progress.tell(_WORK, start + f + 1, len(self.frames))
         sure = np.where(confidence >= self._min_confidence, confidence, 0)
         self._progress.count(self.cameras, sure, boxes.found)
-        return with_new_hands(bodies, HandDetections(xy, confidence), self._min_confidence, self.source)
+        return HandTarget().put(bodies, InstanceDetections(xy, confidence), self._min_confidence, self.source)
 
 
 class HandsAnywhere:

@@ -27,6 +27,8 @@ class EvaluateConfig:
     """What to add to the row numbers of TRC and C3D files to have the frames of the rest; found if not given."""
     match_distance: float = 0.25
     """Metres, mean over the joints, within which a person of a reference counts as found in a frame."""
+    actions: Path | None = None
+    """CSV of first,last,action (frame numbers and a name): figures of each action by itself, too."""
     held_out: bool = False
     """Also leave out each camera in turn, triangulate the keypoints from the others, and measure in it."""
     up: Literal["z", "y", "x", "-z", "-y", "-x"] | None = None
@@ -69,5 +71,7 @@ def _check(config: EvaluateConfig) -> None:
         raise PosekitError(f"{given}: is of use with {lacking} only, which is missing")
     if config.held_out and config.keypoints is None:
         raise PosekitError("--held-out: needs the cameras' detections, --rig and --keypoints")
+    if config.actions is not None and not config.reference:
+        raise PosekitError(f"--actions {config.actions}: needs a REFERENCE to measure each action against")
     require_positive("--match-distance", config.match_distance)
-    require_places((config.json,), (config.result, *config.reference, config.rig, config.keypoints))
+    require_places((config.json,), (config.result, *config.reference, config.rig, config.keypoints, config.actions))

@@ -23,7 +23,7 @@ class Inputs:
     skeleton: whose bones are measured. joints: those that the figures count, which result, references and detections all have.
     bone_joints: the same and, where all have them, the hands'. detections: slot p is person p of the cameras, which need not be
     person p of the result. offsets: file -> what was added to its frame numbers. without_counterpart: file -> its joints that
-    another file lacks.
+    another file lacks. actions: what is done -> (F,), the frames of the result in which it is.
     """
 
     result: "Points3D"
@@ -35,6 +35,12 @@ class Inputs:
     bone_joints: tuple[str, ...]
     offsets: dict[str, int]
     without_counterpart: dict[str, tuple[str, ...]]
+    actions: dict[str, NDArray[np.bool_]]
+
+    @property
+    def of_one_view(self) -> bool:
+        """Whether the result is of one camera: it may stand in a world of its own."""
+        return self.result.keypoints is not None and len(self.result.keypoints.cameras) == 1
 
 
 def read_inputs(config: "EvaluateConfig") -> Inputs:
@@ -64,7 +70,40 @@ def read_inputs(config: "EvaluateConfig") -> Inputs:
         name: tuple(joint for joint in own if not all(joint in others for others in joints_of.values()))
         for name, own in joints_of.items()
     }
-    return Inputs(result, tuple(aligned), rig, detections, skeleton, joints, bone_joints, offsets, lacking)
+    actions = {} if config.actions is None else read_actions(config.actions, result.frames)
+    return Inputs(result, tuple(aligned), rig, detections, skeleton, joints, bone_joints, offsets, lacking, actions)
+
+
+def read_actions(path: Path, frames: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Read a CSV of first,last,action (frame numbers, a name): action -> (F,), the frames in which it is done.
+
+    One action may have several rows. Raises PosekitError for a row of another kind, and where no frame is of any action.
+    """
+    import csv
+
+    from posekit.errors import PosekitError
+    from posekit.io.files import require_file
+
+    require_file(path, "a CSV file of first,last,action")
+    found: dict[str, NDArray[np.bool_]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PosekitError(f"{path}: cannot be read as CSV ({error})") from None
+    for number, row in enumerate(rows, start=1):
+        if not row or (number == 1 and [cell.strip() for cell in row] == ["first", "last", "action"]):
+            continue
+        try:
+            first, last, action = int(row[0]), int(row[1]), row[2].strip()
+        except (ValueError, IndexError):
+            raise PosekitError(f"{path}: line {number}: found {','.join(row)!r}, expected first,last,action") from None
+        rows_of = (frames >= first) & (frames <= last)
+        found[action] = found.get(action, np.zeros(len(frames), dtype=np.bool_)) | rows_of
+    found = {action: rows_of for action, rows_of in found.items() if rows_of.any()}
+    if not found:
+        raise PosekitError(f"{path}: names no action in the frames {_span(frames)} of the result")
+    return found
 
 
 def _read_views(

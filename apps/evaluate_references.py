@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from posekit.apps.evaluate_inputs import Inputs
+    from posekit.keypoints import Keypoints3D
+
+#: Metres: a person whom two cameras saw from nearly one side may be that far off, which is more than a lifted pose is.
+UNSURE = 0.1
 
 
 def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any]:
@@ -14,9 +18,9 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
     from posekit.apps.evaluate_figures import bones
 
     result, joints, skeleton = inputs.result, inputs.joints, inputs.skeleton
-    reference, sources = _in_frames_of_result(inputs, joints)
+    reference, sources, unsure = _in_frames_of_result(inputs, joints)
     estimate = result.select(joints)
-    matches = _match(estimate, reference, match_distance)
+    matches = _match(estimate, reference, match_distance, by_pose=inputs.of_one_view)
     own_bones = [
         figures
         for one in inputs.references
@@ -42,8 +46,15 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
                 "parts": own_bones[r]["parts"],
             }
         )
+    actions = {
+        action: {"frames": int(rows.sum()), **pose_figures(matched[rows], reference[rows], inputs)}
+        for action, rows in inputs.actions.items()
+    }
     return {
         **pose_figures(matched, reference, inputs),
+        **({"actions": actions} if actions else {}),
+        "relative_to_root": inputs.of_one_view and bool(_root(joints)),
+        "reference_points_unsure": unsure,
         "people_matched": int((matches.person_of >= 0).sum()),
         "match_distance_m": match_distance,
         "references": references,
@@ -52,50 +63,69 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
 
 def _in_frames_of_result(
     inputs: "Inputs", joints: tuple[str, ...]
-) -> tuple[NDArray[np.float64], list[tuple[str, int, int]]]:
-    """All reference people in the frames of the result, (F, R, J, 3), and of each the file, its place there and its frames."""
+) -> tuple[NDArray[np.float64], list[tuple[str, int, int]], int]:
+    """All reference people in the frames of the result, (F, R, J, 3), and of each the file, its place there and its frames.
+
+    What was lifted from one view is held only against points of which its reference is sure; the third value counts the others.
+    """
     from posekit.people.matching import common_frames
 
     frames = inputs.result.frames
-    people, sources = [], []
+    people, sources, left_out = [], [], 0
     for one in inputs.references:
         xyz = one.select(joints)
+        if inputs.of_one_view and one.keypoints is not None:
+            unsure = _unsure(one.keypoints, joints) & np.isfinite(xyz).all(axis=-1)
+            xyz, left_out = np.where(unsure[..., None], np.nan, xyz), left_out + int(unsure.sum())
         own, others = common_frames(one.frames, frames)
         placed = np.full((len(frames), *xyz.shape[1:]), np.nan)
         placed[others] = xyz[own]
         people.append(placed)
         there = np.isfinite(xyz).all(axis=-1).any(axis=-1).sum(axis=0)
         sources += [(one.source, person, int(count)) for person, count in enumerate(there)]
-    return np.concatenate(people, axis=1), sources
+    return np.concatenate(people, axis=1), sources, left_out
 
 
-def _match(estimate: NDArray[np.float64], reference: NDArray[np.float64], match_distance: float) -> Any:
-    from posekit.people.matching import match_people, mean_distances
+def _unsure(keypoints: "Keypoints3D", joints: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Joints (F, P, J) whose standard deviation along some axis is more than `UNSURE`, by what the file says of itself."""
+    variance = keypoints.covariance[:, :, keypoints.skeleton.indices(joints)][..., [0, 3, 5]].max(axis=-1)
+    return np.asarray(variance > UNSURE**2)
+
+
+def _match(
+    estimate: NDArray[np.float64], reference: NDArray[np.float64], match_distance: float, *, by_pose: bool
+) -> Any:
+    from posekit.people.matching import match_people, mean_distances, pose_distances
 
     there = np.asarray(np.isfinite(reference).all(axis=-1).any(axis=-1))
-    return match_people(mean_distances(estimate, reference), there, match_distance)
+    between = pose_distances if by_pose else mean_distances
+    return match_people(between(estimate, reference), there, match_distance)
 
 
 def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], inputs: "Inputs") -> dict[str, Any]:
     """Measures of poses (..., J, 3) that are each other's, joints as counted; None where nothing can be measured.
 
-    MPJPE and 3DPCK in the world, as the poses stand; the rest as their functions say. A joint that only the reference has is
+    MPJPE and 3DPCK in the world, as the poses stand; of what was lifted from one view, relative to the root, as papers on
+    single views have them, and ``mpjpe_turned_mm`` the same after one rotation for all frames. The rest as their functions say.
+    A joint that only the reference has is
     wrong for 3DPCK and PCP, and no part of the mean errors: ``share_found`` says how many there are.
     """
     from posekit import metrics
 
     bones = _bones_between(inputs)
-    errors = metrics.keypoint_errors(estimate, reference)
-    counted = np.asarray(np.isfinite(reference).all(axis=-1))
-    length_errors = metrics.bone_length_errors(estimate, reference, bones)
-    parts = metrics.pcp(estimate, reference, bones)
     root = _root(inputs.joints)
     rooted = (metrics.relative_to(estimate, root), metrics.relative_to(reference, root)) if root else None
+    compared = rooted if inputs.of_one_view and rooted else (estimate, reference)
+    errors = metrics.keypoint_errors(*compared)
+    counted = np.asarray(np.isfinite(reference).all(axis=-1))
+    length_errors = metrics.bone_length_errors(estimate, reference, bones)
+    parts = metrics.pcp(compared[0], compared[1], bones)
     figures = {
         "mpjpe_mm": 1e3 * metrics.mpjpe(errors),
         "median_error_mm": 1e3 * metrics.end_point_error(errors)[1],
         "mpjpe_root_mm": 1e3 * metrics.mpjpe(metrics.keypoint_errors(*rooted)) if rooted else None,
         "pa_mpjpe_mm": 1e3 * metrics.mpjpe(metrics.pa_mpjpe_errors(estimate, reference)),
+        "pa_mpjpe_reflected_mm": 1e3 * metrics.mpjpe(metrics.pa_mpjpe_reflected_errors(estimate, reference)),
         "n_mpjpe_mm": 1e3 * metrics.mpjpe(metrics.n_mpjpe_errors(*rooted)) if rooted else None,
         "pck150": metrics.pck_3d(errors, counted),
         "auc150": metrics.pck_3d_auc(errors, counted),
@@ -103,6 +133,9 @@ def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], 
         "bone_length_error_mm": 1e3 * metrics.mpjpe(np.abs(length_errors)),
         "share_found": float(np.isfinite(errors).sum() / counted.sum()) if counted.any() else None,
     }
+    if rooted is not None and inputs.of_one_view:
+        turned = metrics.turned_as_one(*rooted)
+        figures["mpjpe_turned_mm"] = 1e3 * metrics.mpjpe(metrics.keypoint_errors(turned, rooted[1]))
     return {name: value if value is None or np.isfinite(value) else None for name, value in figures.items()}
 
 

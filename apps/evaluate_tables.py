@@ -22,6 +22,17 @@ def print_figures(console: Any, figures: dict[str, Any]) -> None:
     if "references" in figures:
         console.print(_identities(figures))
         console.print(_poses(figures))
+        if "actions" in figures:
+            console.print(_actions(figures["actions"]))
+        if figures["reference_points_unsure"]:
+            console.print(
+                f"{figures['reference_points_unsure']} points of the reference are less sure than 100 mm, and left out"
+            )
+        if figures["relative_to_root"]:
+            told = f"; after one rotation for all frames {number(figures['mpjpe_turned_mm'], 1)} mm"
+            console.print(f"of one view: MPJPE and PCK are relative to the root, in the result's own axes{told}")
+            reflected = number(figures["pa_mpjpe_reflected_mm"], 1)
+            console.print(f"PA- is without reflections; with them, as RepNet's script has it, {reflected} mm")
     if "held_out" in figures:
         console.print(_held_out(figures["held_out"]))
 
@@ -94,6 +105,20 @@ def _poses(figures: dict[str, Any]) -> Any:
     rows = {str(r): one for r, one in enumerate(figures["references"])}
     for name, one in {**rows, **({"all": figures} if len(rows) > 1 else {})}.items():
         table.add_row(name, *(number(one[key], 1) for key in columns), *(number(one[key], 3) for key in shares))
+    return table
+
+
+def _actions(actions: dict[str, Any]) -> Any:
+    """Protocol I (MPJPE) and II (PA-MPJPE) of each action, and their means over the actions."""
+    columns = {"mpjpe_mm": "P-I", "pa_mpjpe_mm": "P-II", "n_mpjpe_mm": "N-"}
+    shares = {"pck150": "PCK150", "auc150": "AUC"}
+    table = figures_table("Each action: mm, and shares", ("action", "frames", *columns.values(), *shares.values()))
+    for action, one in actions.items():
+        cells = (*(number(one[key], 1) for key in columns), *(number(one[key], 3) for key in shares))
+        table.add_row(action, str(one["frames"]), *cells)
+    means = {key: [one[key] for one in actions.values() if one[key] is not None] for key in (*columns, *shares)}
+    mean = (number(sum(v) / len(v) if v else None, 1 if key in columns else 3) for key, v in means.items())
+    table.add_row("mean", "", *mean)
     return table
 
 

@@ -21,7 +21,9 @@ COMMANDS: dict[str, str] = {
     "detect": "posekit.apps.detect",
     "bootstrap": "posekit.apps.bootstrap",
     "triangulate": "posekit.apps.triangulate",
+    "lift": "posekit.apps.lift",
     "train": "posekit.apps.train",
+    "train-lifter": "posekit.apps.train_lifter",
     "filter": "posekit.apps.filter",
     "angles": "posekit.apps.angles",
     "view": "posekit.apps.view",
@@ -31,6 +33,9 @@ COMMANDS: dict[str, str] = {
     "evaluate": "posekit.apps.evaluate",
     "bench": "posekit.apps.bench",
 }
+
+# What a command does instead of its own work where its arguments hold this option; such a mode has options of its own.
+MODES: dict[tuple[str, str], str] = {("bootstrap", "--plan"): "posekit.apps.bootstrap_plan"}
 
 # As a shell reports programs that these signals ended: 128 and the signal's number.
 INTERRUPTED = 130
@@ -80,8 +85,13 @@ def _run(arguments: list[str]) -> int:
     try:
         if arguments and arguments[0] in COMMANDS:
             name, *rest = arguments
-            command, config_type = _load_command(name)
-            config = tyro.cli(config_type, prog=f"posekit {name}", args=rest)
+            module, mode = COMMANDS[name], ""
+            for (command_name, option), mode_module in MODES.items():
+                if name == command_name and option in rest:
+                    module, mode = mode_module, f" {option}"
+                    rest.remove(option)
+            command, config_type = _load_command(module)
+            config = tyro.cli(config_type, prog=f"posekit {name}{mode}", args=rest)
             return command(config) or 0
         # Help, no command or an unknown one: tyro has the answer to each, and never returns from it.
         tyro.cli(
@@ -97,16 +107,17 @@ def _run(arguments: list[str]) -> int:
     raise AssertionError(f"no command ran for {arguments}")
 
 
-def _load_command(name: str) -> tuple[Callable[[Any], int | None], Any]:
+def _load_command(module_name: str) -> tuple[Callable[[Any], int | None], Any]:
     """Return a command's main and the type of its config, which is what main's one parameter is annotated with."""
-    module = importlib.import_module(COMMANDS[name])
+    module = importlib.import_module(module_name)
     (annotation,) = (parameter.annotation for parameter in inspect.signature(module.main).parameters.values())
     return module.main, getattr(module, annotation) if isinstance(annotation, str) else annotation
 
 
 def _all_commands() -> Any:
     members = tuple(
-        Annotated[_load_command(name)[1], tyro.conf.subcommand(name=name, prefix_name=False)] for name in COMMANDS
+        Annotated[_load_command(module)[1], tyro.conf.subcommand(name=name, prefix_name=False)]
+        for name, module in COMMANDS.items()
     )
     return Union[members]  # noqa: UP007  # the members are known only when this runs
 

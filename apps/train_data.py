@@ -208,7 +208,7 @@ def other_sources(
     for entry in data:
         others.append((_labelled_set(entry), data_share / len(data)))
     for path in crops:
-        from posekit.bootstrap.labels import load_crops
+        from posekit.bootstrap.crop_files import load_crops
 
         others.append((framed(load_crops(path), PICTURE), crops_share / len(crops)))
     if unlabelled is not None:

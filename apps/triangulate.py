@@ -108,7 +108,7 @@ def open_detections(path: Path, rig: "Rig", skeleton: str | None, fps: float | N
     """
     from posekit.io.keypoint_files import open_keypoints
 
-    videos = _videos_beside(path)
+    videos = videos_beside(path)
     sizes = {camera.name: camera.size for camera in rig.cameras}
     for name, video in videos.items():
         if name in sizes:
@@ -117,7 +117,7 @@ def open_detections(path: Path, rig: "Rig", skeleton: str | None, fps: float | N
     return open_keypoints(path, skeleton, fps or rate, sizes)
 
 
-def _videos_beside(keypoints: Path) -> dict[str, "VideoReader"]:
+def videos_beside(keypoints: Path) -> dict[str, "VideoReader"]:
     """Videos, by name, of the capture that a folder of JSON is part of: those in <folder>/../videos that can be read."""
     from contextlib import suppress
 

@@ -29,6 +29,8 @@ class ViewConfig:
     """Render one frame to this picture (.png, .jpg or .webp) instead of opening a window."""
     mp4: Path | None = None
     """Render all frames to this video instead of opening a window."""
+    beside: Path | None = None
+    """Show this video to the left of the --png or --mp4, with the people drawn on it if --rig has its camera."""
     overlay: Path | None = None
     """Draw the reprojected people on all views side by side, into this picture (one frame) or video (all frames)."""
     frame: int | None = None
@@ -87,7 +89,9 @@ def _check_outputs(config: ViewConfig) -> None:
         if path is not None and video is not None and _is_video(path) != video:
             raise PosekitError(f"{path}: {option} writes a {'video' if video else 'picture'}, not '{path.suffix}'")
     outputs = [path for path in (config.png, config.mp4, config.overlay) if path is not None]
-    require_places((*outputs, *map(record_path, outputs)), (config.keypoints, config.rig))
+    require_places((*outputs, *map(record_path, outputs)), (config.keypoints, config.rig, config.beside))
+    if config.beside and not (config.png or config.mp4):
+        raise PosekitError(f"--beside {config.beside}: goes with a --png or an --mp4, neither is asked for")
     videos = [path for path in (config.mp4, config.overlay) if path is not None and _is_video(path)]
     if config.span and outputs and not videos:
         raise PosekitError(f"--span {config.span[0]} {config.span[1]}: belongs to a video; a picture has one --frame")
@@ -148,12 +152,13 @@ def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None",
     size = config.size or (1280, 720)
     start = scene.fullest_row(config.focus) if config.frame is None else scene.row(config.frame)
     if config.png:
-        write_picture(config.png, next(render_frames(scene, [start], focus=config.focus, size=size)))
+        pictures = render_frames(scene, [start], focus=config.focus, size=size)
+        write_picture(config.png, next(_with_video(config, pictures, keypoints, [start], rig)))
         _record(config, config.png, keypoints, [start])
         console.print(f"{config.png}: frame {keypoints.frames[start]}")
     if config.mp4:
         rows = _rows_of_span(config, keypoints)
-        frames = render_frames(scene, rows, focus=config.focus, size=size)
+        frames = _with_video(config, render_frames(scene, rows, focus=config.focus, size=size), keypoints, rows, rig)
         write_video(config.mp4, _rate(keypoints, rows), with_progress(frames, len(rows), "rendering"))
         _record(config, config.mp4, keypoints, rows)
         console.print(f"{config.mp4}: {len(rows)} frames")
@@ -162,6 +167,15 @@ def _show_scene(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig | None",
         if config.frame is not None and start not in rows:
             raise PosekitError(f"--frame {config.frame}: is not in --span {config.span}")
         show_window(scene, rows, focus=config.focus, size=size, start=0 if config.frame is None else rows.index(start))
+
+
+def _with_video(
+    config: ViewConfig, pictures: Iterator[Any], keypoints: "Keypoints3D", rows: list[int], rig: "Rig | None"
+) -> Iterator[Any]:
+    """Put the video beside the scene's pictures, if one is given."""
+    from posekit.view.beside import beside_video
+
+    return pictures if config.beside is None else beside_video(pictures, keypoints, rows, config.beside, rig)
 
 
 def _write_overlay(config: ViewConfig, keypoints: "Keypoints3D", rig: "Rig", console: Any) -> None:

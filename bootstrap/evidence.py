@@ -1,30 +1,34 @@
 """What the other cameras say of a camera's detections: the evidence that no label is needed for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from posekit.bootstrap.hand_views import hands_of
-from posekit.bootstrap.occlusion import hidden_by_anyone
-from posekit.camera import CameraBatch, Rig
-from posekit.geometry.triangulation import triangulate_robust
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides, hand_thresholds
-from posekit.people.reconstruction import Reconstruction
-from posekit.skeleton import HAND_FINGERS
+from posekit.bootstrap.instances import Hidden, InstanceDetections, InstancePoints, triangulate_instances
+from posekit.camera import Rig
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
 
 #: A reference of fewer joints says too little about a whole crop.
 MIN_JOINTS = 4
 
+#: Shares of B within which a joint may be counted as right.
+CURVE_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+
+
+def least_joints(joint_count: int) -> int:
+    """How many joints a reference must have to say something about a whole crop; half of a small skeleton is enough."""
+    return min(MIN_JOINTS, max(1, (joint_count + 1) // 2))
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOutEvidence:
-    """Every camera held out in turn: its hands as the other cameras triangulate them, and how far its own detections lie off.
+    """Every camera held out in turn: instances as the other cameras triangulate them, and how far its own detections lie off.
 
-    reference_px: (F, C, H, 21, 2), NaN where the others do not agree on a joint, and where the camera surely cannot see it:
-    outside its picture, or behind a body. error_px: (F, C, H, 21), NaN where reference
+    reference_px: (F, C, H, K, 2), NaN where the others do not agree on a joint, and where the camera surely cannot see it:
+    outside its picture, or behind a body. error_px: (F, C, H, K), NaN where reference
     or detection is missing. box_px: (F, C, H), B of the reference.
     """
 
@@ -32,9 +36,16 @@ class HeldOutEvidence:
     error_px: NDArray[np.float64]
     box_px: NDArray[np.float64]
 
+    def without(self, cameras: Sequence[str], left_out: Sequence[str]) -> "HeldOutEvidence":
+        """Return the evidence, of these C cameras, with nothing known in those that are left out."""
+        out = np.isin(cameras, list(left_out))
+        reference, error = self.reference_px.copy(), self.error_px.copy()
+        reference[:, out], error[:, out] = np.nan, np.nan
+        return HeldOutEvidence(reference, error, self.box_px)
+
     @property
     def agrees(self) -> NDArray[np.bool_]:
-        """Detections within 0.2 B of the reference, (F, C, H, 21)."""
+        """Detections within 0.2 B of the reference, (F, C, H, K)."""
         with np.errstate(invalid="ignore"):
             close: NDArray[np.bool_] = self.error_px <= HAND_AGREEMENT * self.box_px[..., None]
         return close
@@ -46,42 +57,41 @@ class HeldOutEvidence:
         The denominator is the reference's, so that a detector which gives every joint at a low confidence gains nothing by it.
         """
         known = np.isfinite(self.reference_px).all(axis=-1).sum(axis=-1)
-        found: NDArray[np.bool_] = (known >= MIN_JOINTS) & (self.agrees.sum(axis=-1) * 2 >= known)
+        found: NDArray[np.bool_] = (known >= least_joints(self.error_px.shape[-1])) & (
+            self.agrees.sum(axis=-1) * 2 >= known
+        )
         return found
 
 
-def held_out_evidence(result: Reconstruction, rig: Rig) -> HeldOutEvidence:
-    """Triangulate every hand from all cameras but one, project it into that one, and compare; each camera in turn.
+def held_out_evidence(
+    found: InstanceDetections,
+    limits: NDArray[np.float64],
+    rig: Rig,
+    groups: Sequence[Sequence[int]],
+    hidden: Hidden | None = None,
+) -> HeldOutEvidence:
+    """Triangulate every instance from all cameras but one, project it into that one, and compare; each camera in turn.
 
-    At least two of the other cameras must agree on a joint, three where there are five others or more. result: people with
-    hands, whose cameras are the rig's.
+    At least two of the other cameras must agree on a joint, three where there are five others or more. found: of the rig's
+    cameras. limits: (F, H, C) px, within which views agree. groups: joints that stand or fall together. hidden: says which
+    points a camera surely cannot see.
     """
-    hands, people = hands_of(result.detections), result.people
-    F, C, H = hands.confidence.shape[:3]
-    limit = hand_thresholds(hands.xy, result.rig_residual_px).reshape(F * H, C)
-    xy = torch.from_numpy(hands.xy.transpose(0, 2, 3, 1, 4).reshape(F * H, 21, C, 2))
-    confidence = torch.from_numpy(hands.confidence.transpose(0, 2, 3, 1).reshape(F * H, 21, C))
+    F, C, H, K = found.confidence.shape
     min_views = 3 if C - 1 >= 5 else 2
-    reference = np.full((F, C, H, 21, 2), np.nan)
+    reference = np.full((F, C, H, K, 2), np.nan)
     for c, camera in enumerate(rig.cameras):
         others = [other for other in range(C) if other != c]
-        batch = CameraBatch.from_rig(rig.select([rig.names[other] for other in others]))
-        for group in ((0,), *HAND_FINGERS):
-            joints = list(group)
-            found = triangulate_robust(
-                xy[:, joints][:, :, others],
-                confidence[:, joints][:, :, others],
-                batch,
-                torch.from_numpy(limit[:, others]),
-                min_views,
-            )
-            points = found.points_world.numpy().reshape(F, -1, 3)
-            projected = camera.project(points)
-            projected[hidden_by_anyone(points, people.xyz, people.skeleton, camera.centre_world)] = np.nan
-            reference[:, c][:, :, joints] = projected.reshape(F, H, len(joints), 2)
+        if len(others) < 2:
+            continue
+        seen_by_others = InstanceDetections(found.xy[:, others], found.confidence[:, others])
+        other_rig = rig.select([rig.names[other] for other in others])
+        points = triangulate_instances(seen_by_others, groups, limits[..., others], other_rig, min_views).xyz
+        reference[:, c] = camera.project(points)
+        if hidden is not None:
+            reference[:, c][hidden(points.reshape(F, H * K, 3), camera.centre_world).reshape(F, H, K)] = np.nan
         reference[:, c][~camera.in_picture(reference[:, c])] = np.nan
-    error = np.linalg.norm(hands.xy - reference, axis=-1)
-    error[hands.confidence <= 0] = np.nan
+    error = np.linalg.norm(found.xy - reference, axis=-1)
+    error[found.confidence <= 0] = np.nan
     return HeldOutEvidence(reference, error, _reference_box(reference))
 
 
@@ -90,7 +100,8 @@ def _reference_box(reference: NDArray[np.float64]) -> NDArray[np.float64]:
 
     A lone finger's box would be a fraction of B, and 0.2 of it a needle's eye.
     """
-    whole: NDArray[np.bool_] = np.isfinite(reference).all(axis=-1).sum(axis=-1) >= 16
+    joints = np.isfinite(reference).all(axis=-1)
+    whole: NDArray[np.bool_] = joints.sum(axis=-1) >= 0.75 * joints.shape[-1]
     side = np.where(whole, hand_box_sides(reference), np.nan)
     typical = np.ma.median(np.ma.masked_invalid(side), axis=0).filled(np.nan)
     anywhere = np.ma.median(np.ma.masked_invalid(side)) if whole.any() else np.nan
@@ -101,18 +112,77 @@ def _reference_box(reference: NDArray[np.float64]) -> NDArray[np.float64]:
 def summarise(evidence: HeldOutEvidence, frames: NDArray[np.bool_] | None = None) -> dict[str, Any]:
     """Figures over the frames in `frames` (F,) bool, all if not given.
 
-    crops: hands that the other cameras know (MIN_JOINTS joints or more). crops_detected: of those with a detection.
+    crops: instances of which the other cameras know enough (`least_joints`). crops_detected: of those with a detection.
     heldout_reprojection_px: median error of the compared joints. heldout_pck: compared joints within 0.2 B, over the joints
     that the other cameras know (a joint without a detection counts as wrong). heldout_joints: how many those are.
+    heldout_pck_curve: the same within other shares of B.
     """
     chosen = np.ones(len(evidence.error_px), dtype=np.bool_) if frames is None else frames
     known = np.asarray(np.isfinite(evidence.reference_px[chosen]).all(axis=-1))
     error = evidence.error_px[chosen]
     compared = np.isfinite(error)
     return {
-        "crops": int((known.sum(axis=-1) >= MIN_JOINTS).sum()),
+        "crops": int((known.sum(axis=-1) >= least_joints(known.shape[-1])).sum()),
         "crops_detected": int(evidence.detected[chosen].sum()),
         "heldout_reprojection_px": float(np.median(error[compared])) if compared.any() else None,
         "heldout_pck": float(evidence.agrees[chosen][known].mean()) if known.any() else None,
         "heldout_joints": int(known.sum()),
+        "heldout_pck_curve": _curve(evidence, chosen, known),
+    }
+
+
+def _curve(
+    evidence: HeldOutEvidence, frames: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> dict[str, list[float]] | None:
+    """PCK within several shares of B, of the joints that the other cameras know; None where they know none."""
+    if not known.any():
+        return None
+    with np.errstate(invalid="ignore"):
+        share = (evidence.error_px[frames] / evidence.box_px[frames][..., None])[known]
+        pck = [float((share <= threshold).mean()) for threshold in CURVE_THRESHOLDS]
+    return {"thresholds_b": list(CURVE_THRESHOLDS), "pck": pck}
+
+
+def by_camera_and_joint(
+    evidence: HeldOutEvidence,
+    points: InstancePoints,
+    found: InstanceDetections,
+    cameras: Sequence[str],
+    joints: Sequence[str],
+) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Figures ``per_camera`` and ``per_joint``: held-out error and PCK, detections, and how many of them agree with a point."""
+    known = np.array(np.isfinite(evidence.reference_px).all(axis=-1))  # (F, C, H, K)
+    detected = found.confidence > 0
+    inliers = points.inliers.transpose(0, 3, 1, 2)
+
+    def figures(places: tuple[slice | int, ...]) -> dict[str, float | int | None]:
+        error, of = evidence.error_px[places], known[places]
+        compared = error[np.isfinite(error)]
+        return {
+            "heldout_reprojection_px": float(np.median(compared)) if compared.size else None,
+            "heldout_pck": float(evidence.agrees[places][of].mean()) if of.any() else None,
+            "heldout_joints": int(of.sum()),
+            "detections": int(detected[places].sum()),
+            "inliers": int(inliers[places].sum()),
+        }
+
+    everything = slice(None)
+    per_joint = {name: figures((everything, everything, everything, k)) for k, name in enumerate(joints)}
+    for k, name in enumerate(joints):
+        per_joint[name]["points"] = int(np.isfinite(points.xyz[:, :, k, 0]).sum())
+    return {
+        "per_camera": {name: figures((everything, c)) for c, name in enumerate(cameras)},
+        "per_joint": per_joint,
+    }
+
+
+def yield_figures(points: InstancePoints) -> dict[str, float | int | None]:
+    """How much was triangulated: points, of how many, frames of an instance with half of its joints, views per point."""
+    there = np.isfinite(points.xyz[..., 0])
+    views = points.inliers.sum(axis=-1)[there]
+    return {
+        "points": int(there.sum()),
+        "points_of": int(there.size),
+        "instance_frames": int((2 * there.sum(axis=-1) >= there.shape[-1]).sum()),
+        "views_per_point": float(views.mean()) if views.size else None,
     }

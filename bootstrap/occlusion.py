@@ -1,9 +1,9 @@
-"""Whether somebody's body hides a hand from a camera."""
+"""Whether somebody's body, or another hand, hides a hand from a camera."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.skeleton import Skeleton
+from posekit.skeleton import HAND_21, Skeleton
 
 #: Limbs that can hide a whole hand, and their radius (m): a little less than an adult's, for the answer must be sure.
 _CAPSULES = (
@@ -18,6 +18,32 @@ _CAPSULES = (
 
 #: A limb nearer than this (m) to the hand along the ray may be what the hand touches, not what hides it.
 _CLEARANCE = 0.08
+
+#: Half the thickness (m) of a hand around the bones from the wrist to the knuckles, and of fingers: less than a child's.
+_PALM_RADIUS, _FINGER_RADIUS = 0.010, 0.006
+
+#: A hand nearer than this (m) to another one along the ray may hold it, and be the farther one of the two.
+_HAND_CLEARANCE = 0.03
+
+
+def hidden_by_hands(
+    points_world: NDArray[np.floating], hands_world: NDArray[np.floating], camera_centre: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Say for every point whether the line of sight to the camera passes through a hand well before it reaches the point.
+
+    points_world: (F, N, 3). hands_world: (F, M, 21, 3), the other hands, NaN where unknown: what is unknown hides nothing.
+    camera_centre: (3,). Returns (F, N).
+    """
+    hidden = np.zeros(points_world.shape[:2], dtype=np.bool_)
+    distance = np.linalg.norm(points_world - camera_centre, axis=-1)
+    for m in range(hands_world.shape[1]):
+        for start, end in HAND_21.bones:
+            radius = _PALM_RADIUS if start == 0 else _FINGER_RADIUS
+            bone = hands_world[:, m, None, start], hands_world[:, m, None, end]
+            gap, reach = _segment_gap(camera_centre, points_world, *bone)
+            with np.errstate(invalid="ignore"):
+                hidden |= (gap < radius) & (reach < distance - _HAND_CLEARANCE)
+    return hidden
 
 
 def hidden_by_anyone(

@@ -65,10 +65,21 @@ class _Kind:
 
 
 @dataclass(eq=False)
+class _Single:
+    """The object of an array of objects that has no axes: what NumPy makes of a table that is saved as an array."""
+
+    item: Any
+
+
+@dataclass(eq=False)
 class _Array:
     """An array, whose content is told after it was made."""
 
-    array: NDArray[Any] | None = None
+    array: NDArray[Any] | _Single | None = None
+
+
+#: Stands for the dtype of an array of objects.
+_OBJECTS = _Name("objects")
 
 
 def read_array_pickle(path: str | Path) -> Any:
@@ -76,7 +87,14 @@ def read_array_pickle(path: str | Path) -> Any:
 
     Raises PosekitError where the file is damaged, or holds anything but arrays of numbers.
     """
-    raw = read_bytes(str(path))
+    return parse_array_pickle(read_bytes(str(path)), str(path))
+
+
+def parse_array_pickle(raw: bytes, path: str) -> Any:
+    """Return the lists, tables and arrays of a pickle's bytes; an array that is one object is that.
+
+    path: for messages. Raises PosekitError as `read_array_pickle` does.
+    """
     try:
         return _with_arrays(_follow(io.BytesIO(raw)))
     except _RefusedError as refused:
@@ -210,6 +228,8 @@ def _reduce(stack: list[Any], argument: Any) -> None:
     match called, arguments:
         case _Name("array"), (_Name("ndarray"), *_):
             stack.append(_Array())
+        case _Name("dtype"), ("O8" | "O", *_):
+            stack.append(_OBJECTS)
         case _Name("dtype"), (str() as kind, *_):
             stack.append(_Kind(_number_kind(kind)))
         case _Name("scalar"), (_Kind(dtype), (str() | bytes()) as raw):
@@ -232,6 +252,11 @@ def _build(stack: list[Any], argument: Any) -> None:
             built.dtype = built.dtype.newbyteorder(order)
         case _Array(), (_, tuple() as shape, _Kind(dtype), bool() | int() as by_column, (str() | bytes()) as raw):
             built.array = _numbers(_bytes(raw), dtype, shape, "F" if by_column else "C")
+        case _Name("objects"), tuple():
+            # Its byte order, of which there is none.
+            pass
+        case _Array(), (_, (), _Name("objects"), bool() | int(), [item]):
+            built.array = _Single(item)
         case _:
             raise _RefusedError("an object other than an array of numbers")
     stack.append(built)
@@ -282,7 +307,7 @@ def _with_arrays(value: Any) -> Any:
     if isinstance(value, _Array):
         if value.array is None:
             raise ValueError("an array without content")
-        return value.array
+        return _with_arrays(value.array.item) if isinstance(value.array, _Single) else value.array
     if isinstance(value, dict):
         return {key: _with_arrays(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -32,6 +32,9 @@ from posekit.keypoints import Keypoints2D
 from posekit.skeleton import get_skeleton
 
 TRUTH_SCHEMA = "posekit.synthetic_truth/1"
+#: Black nitrile, sRGB: few of the drawn hands that detectors learn from wear gloves.
+BLACK_GLOVE = (0.12, 0.12, 0.13)
+
 _SEED = 0x51_4D_0A
 _FRAMES_TOGETHER = 8
 _UPPER_ARM = 0.30

@@ -8,5 +8,9 @@ class PosekitError(Exception):
     """
 
 
+class NoSpaceError(PosekitError):
+    """The disk is full, or a quota is used up. What was there is unharmed; the same command goes on once there is space."""
+
+
 class PosekitWarning(UserWarning):
     """Something odd that was read or repaired all the same; the command line prints it as one line."""

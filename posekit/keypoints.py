@@ -21,7 +21,7 @@ from posekit.io.keypoints_hdf5 import (
     read_description,
     reading,
 )
-from posekit.point_status import PointStatus
+from posekit.point_status import PRESENT, PointStatus
 from posekit.skeleton import Skeleton
 
 #: "All views" in figures are those in which the detection has this confidence or more, whether a triangulation kept it or not.
@@ -155,12 +155,17 @@ class Keypoints3D:
         if arrays["status"].size and arrays["status"].max() > max(PointStatus):
             raise PosekitError(f"{where}: status {arrays['status'].max()} is not known")
         present = np.isfinite(arrays["xyz"]).all(axis=-1)
-        if not (present == np.isin(arrays["status"], (PointStatus.OK, PointStatus.FILLED))).all():
+        if not (present == np.isin(arrays["status"], PRESENT)).all():
             raise PosekitError(f"{where}: a missing point must have a status that says why, and only a missing one")
         arrays["xyz"] = _blanked(arrays["xyz"], ~present, np.nan)
         for name, array in arrays.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def made_up(self, row: int) -> NDArray[np.bool_]:
+        """Tell which points of a row are less than the others, (P, J): filled ones; and lifted ones, unless one view is all."""
+        less = (PointStatus.FILLED,) if len(self.cameras) == 1 else (PointStatus.FILLED, PointStatus.LIFTED)
+        return np.isin(self.status[row], less)
 
     def save(self, path: str | Path) -> None:
         """Write ``keypoints3d.h5``, whole or not at all."""

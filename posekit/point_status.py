@@ -11,3 +11,8 @@ class PointStatus(enum.IntEnum):
     BEHIND_CAMERA = 4
     IMPLAUSIBLE = 5  #: of a hand that is not at the person's wrist
     FILLED = 6  #: not triangulated, filled in from its neighbours in time
+    LIFTED = 7  #: seen by fewer views than a point needs, its depth told by a lifter
+
+
+#: Of these a point is there; of the others it is missing.
+PRESENT = (PointStatus.OK, PointStatus.FILLED, PointStatus.LIFTED)

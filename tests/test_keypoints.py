@@ -7,7 +7,7 @@ import pytest
 
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
-from posekit.point_status import PointStatus
+from posekit.point_status import PRESENT, PointStatus
 from posekit.skeleton import BODY_25, BODY_25B, HAND_21, Skeleton, with_hands
 
 CAMERAS = ("front", "links außen")
@@ -33,7 +33,7 @@ def keypoints_3d(F: int = 3, P: int = 2, joints_of: Skeleton = HAND_21, **change
     rng = np.random.default_rng(0)
     J = joints_of.joint_count
     status = rng.choice(np.array(PointStatus), (F, P, J))
-    missing = ~np.isin(status, (PointStatus.OK, PointStatus.FILLED))
+    missing = ~np.isin(status, PRESENT)
     xyz = rng.normal(0, 1, (F, P, J, 3))
     xyz[missing] = np.nan
     values = {
@@ -174,7 +174,7 @@ def test_2d_keypoints_that_cannot_be(changes, reason):
         ({"inliers": np.zeros((3, 2, 21, 3))}, "inliers has shape"),
         ({"reprojection_px": np.zeros((3, 2, 21, 1))}, "reprojection_px has shape"),
         ({"status": np.zeros((3, 2))}, "status has shape"),
-        ({"status": np.full((3, 2, 21), 7)}, "status 7 is not known"),
+        ({"status": np.full((3, 2, 21), 8)}, "status 8 is not known"),
         ({"status": np.full((3, 2, 21), PointStatus.OK)}, "a missing point must have a status"),
         ({"status": np.full((3, 2, 21), PointStatus.NO_AGREEMENT)}, "a missing point must have a status"),
         ({"skeleton": BODY_25}, "21 joints, BODY_25 has 25"),

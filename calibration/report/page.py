@@ -45,14 +45,16 @@ class Section:
     html: str
 
 
-def write_report(path: str | Path, title: str, summary: Sequence[str], sections: Iterable[Section]) -> None:
-    """Write the page, whole or not at all. title, summary: plain text, the latter a paragraph each."""
+def write_report(
+    path: str | Path, title: str, summary: Sequence[str], sections: Iterable[Section], style: str = ""
+) -> None:
+    """Write the page, whole or not at all. title, summary: plain text, the latter a paragraph each; style: more CSS."""
     parts = [f"<h1>{escape(title)}</h1>", *(f'<p class="summary">{escape(line)}</p>' for line in summary)]
     parts += [f"<section><h2>{escape(section.title)}</h2>{section.html}</section>" for section in sections]
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body><main>\n"
         + "\n".join(parts)
         + "\n</main></body></html>\n"
     )

@@ -14,7 +14,8 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import write_whole
 from posekit.models.cpm import in_channels_last
-from posekit.models.hand_networks import HAND_NETWORKS
+from posekit.models.hand_networks import HAND_NETWORKS, SKELETON_NETWORKS
+from posekit.skeleton import HAND_21, Skeleton
 
 #: What a weight file may name as its architecture.
 ARCHITECTURES = HAND_NETWORKS
@@ -29,7 +30,7 @@ def save_detector(path: str | Path, detector: HandDetector, training: dict[str, 
     training: how it was trained, anything JSON can hold. Convolutions are stored in float16 (their rounding is far below the
     noise of training), the small vectors in float32.
     """
-    if detector.architecture not in ARCHITECTURES:
+    if detector.architecture not in (*ARCHITECTURES, *SKELETON_NETWORKS):
         raise PosekitError(
             f"{path}: unknown architecture '{detector.architecture}', expected one of: {', '.join(ARCHITECTURES)}"
         )
@@ -43,10 +44,13 @@ def save_detector(path: str | Path, detector: HandDetector, training: dict[str, 
         save_file(tensors, temporary, metadata=write_header(detector, training))
 
 
-def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS, *, threads: int | None = None) -> HandDetector:
+def load_detector(
+    path: str | Path = LIGHT_HAND_WEIGHTS, skeleton: Skeleton | None = HAND_21, *, threads: int | None = None
+) -> HandDetector:
     """Read a detector, of torch (.safetensors) or of ONNX (.onnx); without a path, the one that comes with posekit.
 
-    threads: of onnxruntime, None for as many as torch has; torch's own are set by torch.
+    skeleton: whose joints the detector must find; None takes any. threads: of onnxruntime, None for as many as torch has;
+    torch's own are set by torch.
     Raises PosekitError for a file that is missing, damaged, of another format, or whose tensors do not fit its architecture.
     """
     path = Path(path)
@@ -54,17 +58,34 @@ def load_detector(path: str | Path = LIGHT_HAND_WEIGHTS, *, threads: int | None 
         # Imported here, since that module writes torch's detectors, too, and reads this module's header.
         from posekit.detection.onnx_network import load_onnx_detector
 
-        return load_onnx_detector(path, threads)
+        return _of_skeleton(path, load_onnx_detector(path, threads), skeleton)
     words, tensors = _read(path)
     require_format(path, words)
     architecture = words.get("architecture", "")
-    if architecture not in ARCHITECTURES:
+    if architecture in SKELETON_NETWORKS:
+        model = SKELETON_NETWORKS[architecture](read_header(path, words, 1).skeleton)
+    elif architecture in ARCHITECTURES:
+        model = ARCHITECTURES[architecture]()
+    else:
         raise PosekitError(f"{path}: architecture: found '{architecture}', expected one of: {', '.join(ARCHITECTURES)}")
-    model = ARCHITECTURES[architecture]()
     model.load_state_dict(_checked(path, architecture, tensors, model.state_dict()))
     model = in_channels_last(model).eval().requires_grad_(False)
     header = read_header(path, words, model.stride)
-    return HandDetector(model, header.crop_size, header.shapes, header.confidence, architecture=architecture)
+    detector = HandDetector(
+        model, header.crop_size, header.shapes, header.confidence, architecture=architecture, skeleton=header.skeleton
+    )
+    return _of_skeleton(path, detector, skeleton)
+
+
+def _of_skeleton(path: Path, detector: HandDetector, expected: Skeleton | None) -> HandDetector:
+    """Refuse a detector of other joints than are expected."""
+    found = detector.skeleton
+    if expected is not None and found.joints != expected.joints:
+        raise PosekitError(
+            f"{path}: skeleton: found {found.name} ({found.joint_count} joints), expected a detector of {expected.name} "
+            f"({expected.joint_count} joints)"
+        )
+    return detector
 
 
 def _checked(

@@ -17,6 +17,7 @@ from posekit.detection.hand_box import HandBox, box_from_hand, cut_crops, image_
 from posekit.detection.hand_shapes import HandShapes, usual_hand_shapes
 from posekit.errors import PosekitError
 from posekit.models.images import images_to_tensor, normalise_images
+from posekit.skeleton import HAND_21, Skeleton
 
 _Images = UInt8[np.ndarray, "H W 3"] | list[UInt8[np.ndarray, "H W 3"]]
 
@@ -47,10 +48,11 @@ class HeatmapNetwork(Protocol):
 class HandDetector:
     """A network with what turns its maps into joints.
 
-    model: 21 joint maps in hand-21 order. crop_size: side of its crops, px. shapes: hands that the joints must look like, see
-    `decode_heatmaps`; None takes every joint alone. confidence: from a joint's score to the probability that it lies within
-    0.2 B of the truth (B: longer side of the tight box around the hand). batch_size: crops at once. architecture: what the
-    model is called in a weight file. device: where a network of torch works.
+    model: a map for every joint of `skeleton`, which is the hand's (in hand-21 order) unless something else was learnt.
+    crop_size: side of its crops, px. shapes: hands that the joints must look like, see `decode_heatmaps`; None takes every
+    joint alone. confidence: from a joint's score to the probability that it lies within 0.2 B of the truth (B: longer side of
+    the tight box around the joints). batch_size: crops at once. architecture: what the model is called in a weight file.
+    device: where a network of torch works.
     """
 
     model: HeatmapNetwork
@@ -60,6 +62,7 @@ class HandDetector:
     batch_size: int = 64
     architecture: str = "light_hand_cpm"
     device: str = "cpu"
+    skeleton: Skeleton = HAND_21
 
     def to(self, device: str) -> "HandDetector":
         """Return the same detector on another device, such as "cuda"; a network of torch is moved, not copied.

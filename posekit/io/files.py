@@ -1,24 +1,30 @@
 """Writing files so that a process killed at any moment leaves the old file or the new one, never half of one."""
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from posekit.errors import PosekitError
+from posekit.errors import NoSpaceError, PosekitError
+
+#: Bytes. A disk with less is full: files are given space in blocks, and journals take some.
+_NO_SPACE = 64 * 1024
 
 
 @contextlib.contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is moved to `path`, on any error it is removed.
 
-    The suffix is kept, because writers choose their format by it.
+    The suffix is kept, because writers choose their format by it. Raises NoSpaceError where the disk is full, whatever the
+    writer makes of that.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -37,8 +43,30 @@ def write_whole(path: str | Path) -> Iterator[Path]:
             # Without this a power cut may leave the new name on an empty file.
             os.fsync(file.fileno())
         temporary.replace(path)
+    except Exception as error:
+        if _is_full(error, path.parent):
+            raise NoSpaceError(
+                f"{path}: cannot be written: there is no space left in {path.parent}; nothing that was there is lost: free "
+                "some space, and run the same command again"
+            ) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether an error came of a full disk. Libraries hide its number in their own words, and torch does not say it at all."""
+    if isinstance(error, PosekitError):
+        return False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    if any(word in str(error) for word in ("No space left", "Disk quota exceeded", "File too large")):
+        return True
+    try:
+        # The file that did not fit is still there and fills the disk.
+        return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(folder).free < _NO_SPACE
+    except OSError:
+        return False
 
 
 def is_unfinished(path: Path) -> bool:

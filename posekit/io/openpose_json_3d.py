@@ -21,7 +21,6 @@ from posekit.io.files import require_folder
 from posekit.io.json_values import number_list
 from posekit.io.openpose_json import read_openpose_file
 from posekit.keypoints import Keypoints3D
-from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton, get_skeleton
 
 _FIELDS = {
@@ -100,9 +99,7 @@ def _person(keypoints: Keypoints3D, row: int, person: int) -> dict[str, Any]:
     detected = np.isfinite(keypoints.reprojection_px[row, person]).sum(axis=-1)
     share = np.where(detected > 0, agreeing / np.maximum(detected, 1), 1.0)
     # At least a little, since a confidence of 0 says that there is no point.
-    confidence = np.where(
-        keypoints.status[row, person] == PointStatus.FILLED, _FILLED_CONFIDENCE, np.maximum(share, 0.01)
-    )
+    confidence = np.where(keypoints.made_up(row)[person], _FILLED_CONFIDENCE, np.maximum(share, 0.01))
     values = np.concatenate((xyz, confidence[:, None]), axis=1)
     values[~np.isfinite(xyz).all(axis=1)] = 0
     lists: dict[str, list[float]] = {

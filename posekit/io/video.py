@@ -38,6 +38,14 @@ class _Promise:
     seconds: float
 
 
+@dataclass(frozen=True)
+class KeyFrame:
+    """A frame at which decoding can begin. number: counted as `VideoReader` counts. time: in the stream's own unit."""
+
+    number: int
+    time: int
+
+
 class VideoReader:
     """The first video stream of a file.
 
@@ -102,9 +110,31 @@ class VideoReader:
         for _, frame in self._decode(start, stop):
             yield self._to_rgb(frame)
 
-    def select(self, indices: Iterable[int]) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
+    def key_frames(self) -> tuple[KeyFrame, ...]:
+        """Frames at which decoding can begin, ascending, found without decoding.
+
+        None at all where the file's own marks cannot be relied on: times that are missing or used twice, packets that are
+        broken or make no frame.
+        """
+        marks: list[tuple[int | None, bool]] = []
+        with _opened(self.path) as (container, stream), contextlib.suppress(av.FFmpegError):
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    marks.append((packet.pts, packet.is_keyframe and not packet.is_corrupt))
+        times = {time for time, _ in marks if time is not None}
+        if not len(times) == len(marks) == self.frame_count:
+            return ()
+        number = {time: place for place, time in enumerate(sorted(times))}
+        return tuple(
+            sorted((KeyFrame(number[t], t) for t, key in marks if key and t is not None), key=lambda k: k.number)
+        )
+
+    def select(
+        self, indices: Iterable[int], start: KeyFrame | None = None
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
         """Yield (number, RGB frame) of the named frames, ascending, in one pass that ends with the last of them.
 
+        start: one of `key_frames`, at or before the first of them, where decoding begins; the file's beginning if not given.
         The frames between are decoded (that is how video works) but not converted. Raises PosekitError where a frame is
         not in the file.
         """
@@ -114,7 +144,7 @@ class VideoReader:
         if wanted[0] < 0:
             raise PosekitError(f"{self.path}: frame {wanted[0]} was asked for; the first is 0")
         found = 0
-        for number, frame in self._decode(stop=wanted[-1] + 1):
+        for number, frame in self._decode(stop=wanted[-1] + 1, key_frame=start):
             if number == wanted[found]:
                 found += 1
                 yield number, self._to_rgb(frame)
@@ -123,13 +153,21 @@ class VideoReader:
                 f"{self.path}: frame {wanted[found]} was asked for, the video has {self.frame_count} frames"
             )
 
-    def _decode(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decode(
+        self, start: int = 0, stop: int | None = None, key_frame: KeyFrame | None = None
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         if start < 0:
             raise PosekitError(f"{self.path}: frame {start} was asked for; the first is 0")
         number, end = -1, 0.0
+        first = key_frame.number if key_frame else 0
         with _opened(self.path) as (container, stream):
             try:
-                for number, frame in enumerate(islice(container.decode(stream), stop)):
+                frames = (
+                    container.decode(stream)
+                    if key_frame is None
+                    else _decode_from(self.path, container, stream, key_frame)
+                )
+                for number, frame in enumerate(islice(frames, None if stop is None else stop - first), first):
                     end = self._check_frame(frame, number)
                     if number >= start:
                         yield number, frame
@@ -257,6 +295,25 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _decode_from(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, key_frame: KeyFrame
+) -> Iterator[av.VideoFrame]:
+    """Decode from a key frame on.
+
+    Frames that are stored behind it but shown before it need what is not decoded here, and are dropped. A file in which one
+    cannot jump to where one wants (a transport stream) is decoded from its beginning.
+    """
+    container.seek(key_frame.time, stream=stream)
+    frames = container.decode(stream)
+    first = next((frame for frame in frames if frame.pts is not None and frame.pts >= key_frame.time), None)
+    if first is not None and first.pts == key_frame.time:
+        yield first
+        yield from frames
+    else:
+        with _opened(path) as (whole, whole_stream):
+            yield from islice(whole.decode(whole_stream), key_frame.number, None)
 
 
 def _read_promise(container: av.container.InputContainer, stream: av.VideoStream) -> _Promise:

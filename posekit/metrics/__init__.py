@@ -18,10 +18,12 @@ from posekit.metrics.poses import (
     mpjpe,
     n_mpjpe_errors,
     pa_mpjpe_errors,
+    pa_mpjpe_reflected_errors,
     pck_3d,
     pck_3d_auc,
     pcp,
     relative_to,
+    turned_as_one,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "mpjpe",
     "n_mpjpe_errors",
     "pa_mpjpe_errors",
+    "pa_mpjpe_reflected_errors",
     "pck",
     "pck_3d",
     "pck_3d_auc",
@@ -45,4 +48,5 @@ __all__ = [
     "relative_to",
     "segment_scale",
     "symmetry_errors",
+    "turned_as_one",
 ]

@@ -58,6 +58,39 @@ def pa_mpjpe_errors(
     return keypoint_errors(align_similarity(estimate, reference).apply(estimate), reference)
 
 
+def pa_mpjpe_reflected_errors(
+    estimate: Float[np.ndarray, "*batch J 3"], reference: Float[np.ndarray, "*batch J 3"]
+) -> Float[np.ndarray, "*batch J"]:
+    """Errors (..., J) as `pa_mpjpe_errors`, but where its mirror image fits a pose better, those of that.
+
+    RepNet's published evaluation allows it: a depth of the wrong sign costs nothing then. For comparison with its figures only.
+    """
+    direct = pa_mpjpe_errors(estimate, reference)
+    mirrored = pa_mpjpe_errors(np.asarray(estimate, dtype=np.float64) * (-1.0, 1.0, 1.0), reference)
+    better = np.nansum(np.square(mirrored), axis=-1) < np.nansum(np.square(direct), axis=-1)
+    return np.where(better[..., None], mirrored, direct)
+
+
+def turned_as_one(
+    estimate: Float[np.ndarray, "F *batch J 3"], reference: Float[np.ndarray, "F *batch J 3"]
+) -> Float[np.ndarray, "F *batch J 3"]:
+    """Turn estimates that are relative to their root by one rotation for all frames, the one of least squared distance.
+
+    What a single camera sees stands in that camera's axes; this brings it into the reference's without taking an error of any
+    frame away. The rest of the batch has a rotation each. NaN where none is determined.
+    """
+    estimate, reference = np.asarray(estimate, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+
+    def points(poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = np.moveaxis(poses, 0, -3).reshape(*poses.shape[1:-2], -1, 3)
+        # With their mirror images about the root the points' mean is the root, about which they are to be turned.
+        return np.concatenate((flat, -flat), axis=-2)
+
+    rotation = align_similarity(points(estimate), points(reference), with_scale=False).rotation
+    turned: NDArray[np.float64] = estimate @ rotation.swapaxes(-1, -2)
+    return turned
+
+
 def pck_3d(
     errors: Float[np.ndarray, "*batch J"],
     counted: NDArray[np.bool_] | None = None,

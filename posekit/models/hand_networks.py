@@ -10,7 +10,7 @@ from posekit.models.backbones.scnet import ScNet
 from posekit.models.backbones.vgg import VggTrunk
 from posekit.models.cpm import ConvolutionalPoseMachine
 from posekit.models.pose_machine import initialise_stages, light_pose_machine
-from posekit.skeleton import HAND_21
+from posekit.skeleton import HAND_21, Skeleton
 
 
 def openpose_hand_cpm() -> ConvolutionalPoseMachine:
@@ -64,4 +64,15 @@ HAND_NETWORKS: dict[str, Callable[[], ConvolutionalPoseMachine]] = {
     "scnet_hand_cpm": scnet_hand_cpm,
     "clcnet_hand_cpm": clcnet_hand_cpm,
     "resnet_dcnv2_hand_cpm": resnet_dcnv2_hand_cpm,
+}
+
+
+def light_skeleton_network(skeleton: Skeleton) -> ConvolutionalPoseMachine:
+    """The light hand network for the joints of anything else."""
+    return light_pose_machine(skeleton, PlainResidual())
+
+
+#: Networks for skeletons that users define, by name -> what builds it for one.
+SKELETON_NETWORKS: dict[str, Callable[[Skeleton], ConvolutionalPoseMachine]] = {
+    "light_pose_machine": light_skeleton_network
 }

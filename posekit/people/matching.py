@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from posekit.camera import Rig
+from posekit.geometry.alignment import align_similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,18 @@ def mean_distances(estimate: NDArray[np.float64], reference: NDArray[np.float64]
     return between
 
 
+def pose_distances(estimate: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean distance as `mean_distances`, after each pose was laid on the other by a similarity, (F, P, R) metres.
+
+    For people who stand in two different worlds, and are known by how they move alone.
+    """
+    between = np.full((len(estimate), estimate.shape[1], reference.shape[1]), np.nan)
+    for p, r in np.ndindex(between.shape[1:]):
+        laid = align_similarity(estimate[:, p], reference[:, r]).apply(estimate[:, p])
+        between[:, p, r] = mean_distances(laid[:, None], reference[:, r, None])[:, 0, 0]
+    return between
+
+
 def project_people(xyz: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
     """Project people (F, P, J, 3) into every camera, (F, C, P, J, 2) px; NaN as `Camera.project` has it."""
     return np.stack([camera.project(xyz) for camera in rig.cameras], axis=1)
@@ -93,7 +106,8 @@ def _over_the_sequence(
     if not np.isfinite(between).any():
         return person_of
     missing = np.where(there[:, None], max(np.nanmax(between), max_distance), 0)
-    cost = np.where(np.isfinite(between), between, missing).sum(axis=0)
+    # Against leaving the reference unmatched: of fewer people than references, those take part who gain most by it.
+    cost = np.where(np.isfinite(between), between - missing, 0).sum(axis=0)
     met = np.asarray(np.isfinite(between).any(axis=0))
     for p, r in zip(*linear_sum_assignment(cost), strict=True):
         if met[p, r]:

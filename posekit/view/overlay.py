@@ -14,7 +14,6 @@ from posekit.errors import PosekitError
 from posekit.io.files import write_whole
 from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints3D
-from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton
 from posekit.synchrony import Synchrony
 from posekit.view.colours import LEFT_HAND, RIGHT_HAND, bone_colours, fine_joint_mask, joint_colours, paler
@@ -134,9 +133,7 @@ def overlay_frames(
             window = windows[name][place]
             view = _cut(image, _Cell(window.corner, window.shape, scale))
             thickness = max(view.shape) / 70 if focus in ("left_hand", "right_hand") else None
-            for person, filled in zip(
-                pixels[name][place], keypoints.status[rows[place]] == PointStatus.FILLED, strict=True
-            ):
+            for person, filled in zip(pixels[name][place], keypoints.made_up(rows[place]), strict=True):
                 pixels_here = (person - window.corner + 0.5) * scale - 0.5
                 draw_skeleton(view, pixels_here, keypoints.skeleton, thickness=thickness, filled=filled)
             number = numbers[place]
@@ -238,8 +235,11 @@ def tile(images: Sequence[Image], columns: int, cell: tuple[int, int], gap: int 
     return sheet
 
 
-def write_caption(image: Image, text: str) -> None:
-    """Write a line of text on a dark band at the picture's upper edge, with the colours of left and right if there is room."""
+def write_caption(image: Image, text: str, *, legend: bool = True) -> None:
+    """Write a line of text on a dark band at the picture's upper edge, with the colours of left and right if there is room.
+
+    legend: False leaves these out, where colours mean something else.
+    """
     height, width = image.shape[:2]
     scale = float(np.clip(width / 900, 0.35, 1.2))
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
@@ -250,7 +250,7 @@ def write_caption(image: Image, text: str) -> None:
     baseline = round(1.4 * text_height)
     _write(image, text, (4, baseline), scale, (255, 255, 255))
     legend_width, _ = cv2.getTextSize("left right", cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0]
-    if 4 + text_width + legend_width + 16 < width:
+    if legend and 4 + text_width + legend_width + 16 < width:
         left_width = cv2.getTextSize("left ", cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
         _write(image, "left", (width - legend_width - 8, baseline), scale, LEFT_HAND)
         _write(image, "right", (width - legend_width - 8 + left_width, baseline), scale, RIGHT_HAND)

@@ -17,7 +17,6 @@ from posekit.camera import Rig
 from posekit.errors import PosekitError
 from posekit.io.axes import UpAxis, z_up_from
 from posekit.keypoints import Keypoints3D
-from posekit.point_status import PointStatus
 from posekit.view.mesh import (
     BODY_RADIUS,
     CAMERA_COLOUR,
@@ -89,7 +88,7 @@ class Scene:
     def mesh(self, row: int, focus: Focus = "all") -> Mesh:
         """Return the people of one row as triangles; a thin body where a hand is in focus, which it would hide."""
         thin = focus in ("left_hand", "right_hand")
-        filled = self.keypoints.status[row] == PointStatus.FILLED
+        filled = self.keypoints.made_up(row)
         return skeleton_mesh(self.points[row], self.keypoints.skeleton, HAND_RADIUS if thin else BODY_RADIUS, filled)
 
     def viewpoints(self, rows: Sequence[int], focus: Focus, size: tuple[int, int]) -> list[Viewpoint]:

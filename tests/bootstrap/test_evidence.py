@@ -3,14 +3,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from posekit.bootstrap.evidence import HeldOutEvidence, held_out_evidence, summarise
-from posekit.bootstrap.hand_views import HandDetections, hands_of, with_new_hands
+from posekit.bootstrap.evidence import (
+    HeldOutEvidence,
+    by_camera_and_joint,
+    held_out_evidence,
+    summarise,
+    yield_figures,
+)
+from posekit.bootstrap.hand_target import HandTarget
+from posekit.bootstrap.instances import InstanceDetections, box_sides, triangulate_instances
 from posekit.camera import Rig
+from posekit.keypoints import Keypoints2D
+from posekit.people.hands import HAND_AGREEMENT
 from posekit.people.reconstruction import ReconstructionSettings, triangulate_people
+from posekit.skeleton import HAND_21
 from scenes import PERSON, looking_camera, observe, ring_rig, walk
 
 RIG = ring_rig(4)
 LEFT = 0
+HANDS = HandTarget()
+
+
+def evidence_of(keypoints: Keypoints2D, rig: Rig) -> HeldOutEvidence:
+    """What held-out cameras say of the hands, views agreeing within 0.2 B."""
+    people = triangulate_people(keypoints, rig, ReconstructionSettings()).people
+    found = HANDS.take(keypoints)
+    limits = HAND_AGREEMENT * box_sides(found.xy).transpose(0, 2, 1)
+    return held_out_evidence(found, limits, rig, HANDS.groups, HANDS.hidden(people))
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +38,16 @@ def scene():
 
 
 @pytest.fixture(scope="module")
-def hands(scene) -> HandDetections:
-    return hands_of(scene.keypoints)
+def hands(scene) -> InstanceDetections:
+    return HANDS.take(scene.keypoints)
 
 
 @pytest.fixture(scope="module")
 def judged(scene):
     """Return the function that judges hands by the others, the bodies being those of the scene."""
 
-    def judge(hands: HandDetections) -> HeldOutEvidence:
-        keypoints = with_new_hands(scene.keypoints, hands, 0.0, "test")
-        return held_out_evidence(triangulate_people(keypoints, RIG, ReconstructionSettings()), RIG)
+    def judge(hands: InstanceDetections) -> HeldOutEvidence:
+        return evidence_of(HANDS.put(scene.keypoints, hands, 0.0, "test"), RIG)
 
     return judge
 
@@ -55,7 +73,7 @@ def test_box_is_that_of_the_true_hand(hands, judged):
 def test_a_wrong_camera_has_no_detections_and_does_not_spoil_the_others(hands, judged):
     xy = hands.xy.copy()
     xy[:, 2] += 40.0  # a hand is 25 to 40 px here
-    evidence = judged(HandDetections(xy, hands.confidence))
+    evidence = judged(InstanceDetections(xy, hands.confidence))
     detected = evidence.detected
     assert not detected[:, 2].any()
     assert detected[:, [0, 1, 3]].all()
@@ -64,17 +82,17 @@ def test_a_wrong_camera_has_no_detections_and_does_not_spoil_the_others(hands, j
 def test_unsure_detections_anywhere_do_not_raise_the_count(hands, judged):
     xy, confidence = hands.xy.copy(), hands.confidence.copy()
     xy[:, 1], confidence[:, 1] = np.nan, 0.0
-    without = judged(HandDetections(xy, confidence)).detected.sum()
+    without = judged(InstanceDetections(xy, confidence)).detected.sum()
     rng = np.random.default_rng(0)
     xy[:, 1] = rng.uniform(0, 900, xy[:, 1].shape)
     confidence[:, 1] = 0.05
-    assert judged(HandDetections(xy, confidence)).detected.sum() <= without
+    assert judged(InstanceDetections(xy, confidence)).detected.sum() <= without
 
 
 def test_a_missing_detection_is_a_wrong_one(hands, judged):
     xy, confidence = hands.xy.copy(), hands.confidence.copy()
     xy[:3, 0], confidence[:3, 0] = np.nan, 0.0
-    evidence = judged(HandDetections(xy, confidence))
+    evidence = judged(InstanceDetections(xy, confidence))
     figures = summarise(evidence)
     lost = np.isfinite(evidence.reference_px[:3, 0]).all(axis=-1)
     assert lost.sum() > 100  # the other cameras still know them
@@ -84,8 +102,7 @@ def test_a_missing_detection_is_a_wrong_one(hands, judged):
 
 def test_two_cameras_have_no_others_to_be_judged_by():
     scene = observe(ring_rig(2), [walk(3, (0, 0), (0.1, 0))])
-    result = triangulate_people(scene.keypoints, ring_rig(2), ReconstructionSettings())
-    figures = summarise(held_out_evidence(result, ring_rig(2)))
+    figures = summarise(evidence_of(scene.keypoints, ring_rig(2)))
     assert figures["crops"] == 0
     assert figures["heldout_pck"] is None
     assert figures["heldout_reprojection_px"] is None
@@ -104,10 +121,46 @@ def test_what_a_camera_cannot_see_is_not_held_against_it():
     seen[:2, 5, :, left] = False  # behind the hips, from there, before the arm swings
     xy = np.where(seen[..., None], scene.keypoints.xy, np.nan)
     keypoints = replace(scene.keypoints, xy=xy, confidence=scene.keypoints.confidence * seen)
-    evidence = held_out_evidence(triangulate_people(keypoints, rig, ReconstructionSettings()), rig)
+    evidence = evidence_of(keypoints, rig)
     assert np.isnan(evidence.reference_px[:, 4]).all()
     hidden = np.isnan(evidence.reference_px[:, 5, LEFT]).all(axis=-1)
     assert hidden[:2].mean() > 0.8
     assert not hidden[-1].any()
     assert np.isfinite(evidence.reference_px[:, 5, 1]).all()
     assert summarise(evidence)["heldout_pck"] > 0.98
+
+
+def test_figures_by_camera_and_joint_name_the_one_that_is_wrong(hands, judged):
+    xy = hands.xy.copy()
+    xy[:, 2] += 40.0  # a hand is 25 to 40 px here
+    xy[..., 8, :] += np.random.default_rng(0).uniform(-60, 60, xy[..., 8, :].shape)
+    wrong = InstanceDetections(xy, hands.confidence)
+    points = triangulate_instances(wrong, HANDS.groups, HAND_AGREEMENT * box_sides(xy).transpose(0, 2, 1), RIG, 3)
+    figures = by_camera_and_joint(judged(wrong), points, wrong, RIG.names, HAND_21.joints)
+    assert list(figures["per_camera"]) == list(RIG.names)
+    pck = {name: one["heldout_pck"] for name, one in figures["per_camera"].items()}
+    assert pck[RIG.names[2]] < 0.2  # not 0: where the stray tip is in the box, 0.2 B is more than 40 px
+    assert min(pck[name] for name in RIG.names if name != RIG.names[2]) > 0.9
+    joints = figures["per_joint"]
+    assert list(joints) == list(HAND_21.joints)
+    assert joints["index_4"]["inliers"] < joints["ring_4"]["inliers"]
+    assert joints["index_4"]["detections"] == joints["ring_4"]["detections"] == 6 * 4 * 2
+    told = yield_figures(points)
+    assert told["points"] == sum(one["points"] for one in joints.values())
+    assert told["points_of"] == 6 * 2 * 21
+    assert 3 <= told["views_per_point"] <= 4
+
+
+def test_the_curve_rises_with_the_share_of_the_box_and_passes_through_the_pck(hands, judged):
+    figures = summarise(judged(hands))
+    curve = figures["heldout_pck_curve"]
+    assert curve["pck"] == sorted(curve["pck"])
+    assert curve["pck"][curve["thresholds_b"].index(0.2)] == figures["heldout_pck"]
+
+
+def test_a_camera_that_is_left_out_is_not_counted(hands, judged):
+    evidence = judged(hands)
+    left = evidence.without(RIG.names, (RIG.names[1],))
+    assert np.isnan(left.reference_px[:, 1]).all()
+    assert np.array_equal(left.reference_px[:, 0], evidence.reference_px[:, 0], equal_nan=True)
+    assert summarise(left)["heldout_joints"] == int(np.isfinite(evidence.reference_px[:, [0, 2, 3], ..., 0]).sum())

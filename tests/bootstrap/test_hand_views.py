@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from posekit.bootstrap.hand_views import hand_boxes, hands_of, with_new_hands
+from posekit.bootstrap.hand_target import HandTarget
+from posekit.bootstrap.hand_views import hand_boxes
 from posekit.camera import Rig
 from posekit.detection.hand_box import crop_from_image, transform_points
 from posekit.people.reconstruction import reconstruct_people
@@ -9,6 +10,7 @@ from posekit.skeleton import BODY_25B
 from scenes import PERSON, looking_camera, observe, ring_rig, standing_person, walk
 
 RIG = ring_rig(4)
+HANDS = HandTarget()
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def test_every_hand_lies_in_its_box_with_the_fingers_up(scene, result):
     assert boxes.found.all()
     assert boxes.left[..., 0].all()
     assert not boxes.left[..., 1].any()
-    joints = hands_of(scene.keypoints).xy
+    joints = HANDS.take(scene.keypoints).xy
     in_crop = transform_points(crop_from_image(boxes, 1), joints)  # the box is -0.5 to 0.5
     assert np.abs(in_crop).max() < 0.5
     # The hand hangs on from the forearm: in the crop its middle fingertip is above its wrist.
@@ -40,7 +42,7 @@ def test_left_hands_look_like_right_hands():
     rig = Rig(tuple(looking_camera(f"c{n}", place, (0, 0, 0.95)) for n, place in enumerate(places)))
     scene = observe(rig, [np.stack([standing_person()] * 3)])
     boxes = hand_boxes(reconstruct_people(scene.keypoints, rig), rig)
-    in_crop = transform_points(crop_from_image(boxes, 1), hands_of(scene.keypoints).xy)
+    in_crop = transform_points(crop_from_image(boxes, 1), HANDS.take(scene.keypoints).xy)
     for camera, twin in ((0, 1), (1, 0), (2, 3), (3, 2)):
         left, right = in_crop[:, camera, 0], in_crop[:, twin, 1]
         np.testing.assert_allclose(left, right, atol=1e-3)  # of the box; the keypoints are float32
@@ -62,8 +64,8 @@ def test_a_view_without_wrist_and_elbow_gets_its_box_from_the_others(scene, resu
 
 
 def test_hands_taken_out_and_put_back_are_the_same(scene):
-    hands = hands_of(scene.keypoints)
-    again = with_new_hands(scene.keypoints, hands, 0.0, "test")
+    hands = HANDS.take(scene.keypoints)
+    again = HANDS.put(scene.keypoints, hands, 0.0, "test")
     assert np.array_equal(again.xy, scene.keypoints.xy, equal_nan=True)
     assert np.array_equal(again.confidence, scene.keypoints.confidence)
 
@@ -71,9 +73,9 @@ def test_hands_taken_out_and_put_back_are_the_same(scene):
 def test_unsure_joints_are_dropped_and_a_body_without_hands_gets_them(scene):
     body = PERSON.part("body")
     bare = observe(RIG, [walk(6, (-0.3, 0), (0.3, 0))[:, body]], skeleton=BODY_25B).keypoints
-    assert not np.isfinite(hands_of(bare).xy).any()
-    hands = hands_of(scene.keypoints)
-    dressed = with_new_hands(bare, hands, 0.7, "test")
+    assert not np.isfinite(HANDS.take(bare).xy).any()
+    hands = HANDS.take(scene.keypoints)
+    dressed = HANDS.put(bare, hands, 0.7, "test")
     assert dressed.skeleton.name == "BODY_25B+hands"
     kept = dressed.confidence[..., PERSON.part("right_hand")] > 0
     assert np.array_equal(kept[:, :, 0], hands.confidence[:, :, 1] >= 0.7)

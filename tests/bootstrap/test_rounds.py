@@ -12,7 +12,7 @@ import torch
 
 from posekit.apps.bootstrap import locked
 from posekit.apps.main import main
-from posekit.bootstrap.labels import load_crops
+from posekit.bootstrap.crop_files import load_crops
 from posekit.calibration.formats import read_rig
 from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
 from posekit.detection.detector_file import save_detector

@@ -2,13 +2,17 @@ import numpy as np
 import pytest
 
 from posekit.bootstrap.scoring import (
+    Instance3D,
     SelectionSettings,
     choose_window,
     frame_scores,
     implausible_joints,
+    judge_frames,
     select_frames,
+    selection_rows,
 )
 from posekit.point_status import PointStatus
+from posekit.skeleton import BODY_25B, HAND_21
 from scenes import PERSON, walk
 
 HAND = PERSON.part("left_hand")
@@ -72,3 +76,110 @@ def test_a_jump_condemns_both_of_its_ends_and_missing_points_none():
     wrong = implausible_joints(xyz, status, SelectionSettings())
     assert wrong[8, 4]
     assert wrong[7, 4]  # which end of the jump is wrong is not known
+
+
+def instance(frames=12, cameras=4, **changes) -> Instance3D:
+    """A moving hand that three of four cameras agree on, at confidence 0.6."""
+    xyz, status = hand_in_motion(frames)
+    inliers = np.ones((frames, 21, cameras), dtype=bool)
+    inliers[..., 3] = False
+    confidence = np.full((frames, cameras, 21), 0.6)
+    hidden = np.zeros((frames, cameras, 21), dtype=bool)
+    arrays = {"xyz": xyz.copy(), "status": status, "inliers": inliers, "confidence": confidence, "hidden": hidden}
+    for name, change in changes.items():
+        change(arrays[name])
+    return Instance3D(**arrays, skeleton=HAND_21)
+
+
+def reasons(of: Instance3D, **settings) -> list[str | None]:
+    return judge_frames(of, SelectionSettings(**settings), window=1).reason.tolist()
+
+
+def test_frames_without_fault_are_all_chosen_and_score_by_their_confidence():
+    selection = judge_frames(instance(), SelectionSettings(), window=1)
+    assert selection.chosen.all()
+    assert selection.usable.all()
+    assert selection.score == pytest.approx(21 * 3 * 0.6)
+
+
+def fault(row, value):
+    def change(array):
+        array[row] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("array", "change", "reason"),
+    [
+        ("inliers", fault((6, slice(6, None)), False), "few inliers"),  # 6 joints of 3 views: 0.86 views a joint
+        ("xyz", fault((6, slice(4, None)), np.nan), "few inliers"),  # 4 joints are left
+        ("confidence", fault(6, 0.25), "low confidence"),
+        ("hidden", fault((6, slice(0, 2)), True), "occluded"),  # of the 3 views that made it, one can see it
+        ("xyz", fault((6, slice(1, 12)), 5.0), "bone length"),
+    ],
+)
+def test_each_check_throws_out_its_frame(array, change, reason):
+    found = reasons(instance(**{array: change}), min_inlier_share=0.25)
+    assert found[6] == reason
+    assert [place for place, why in enumerate(found) if why] == [6] or reason == "bone length"
+
+
+def test_a_hand_of_which_two_fingers_jump_is_thrown_out_for_its_velocity():
+    def leap(xyz):
+        # Two fingers leap and keep their length, as when they are taken for others'; the palm's bones are given more room.
+        xyz[6:, 13:] += (0.0, 0.0, 0.25)
+
+    found = reasons(instance(xyz=leap), bone_tolerance=20.0)
+    assert found[5] == found[6] == "velocity"
+    assert [why for why in found[:5] + found[7:] if why] == []
+
+
+def test_held_out_and_rejected_frames_say_so_whatever_else_is_wrong():
+    held_out, rejected = np.zeros(12, dtype=bool), np.zeros(12, dtype=bool)
+    held_out[6:9], rejected[8:10] = True, True
+    poor = instance(confidence=fault(slice(6, 10), 0.01))
+    found = judge_frames(poor, SelectionSettings(), 1, held_out, rejected).reason.tolist()
+    assert found[6:10] == ["held out", "held out", "rejected by review", "rejected by review"]
+
+
+def test_the_best_of_a_window_and_the_best_of_those():
+    def better(confidence):
+        confidence[[1, 5, 9]] = np.array([0.7, 0.9, 0.8])[:, None, None]
+
+    found = judge_frames(instance(confidence=better), SelectionSettings(frames=2), window=4).reason.tolist()
+    assert [place for place, why in enumerate(found) if why is None] == [5, 9]
+    assert found[1] == "not among the best"
+    assert {found[place] for place in (0, 2, 3, 4, 6, 7, 8, 10, 11)} == {"not the best of its window"}
+
+
+def test_inliers_where_the_hand_is_hidden_were_guessed_and_do_not_score():
+    seen = judge_frames(instance(), SelectionSettings(), 1).score
+    guessed = judge_frames(instance(hidden=fault((slice(None), 0), True)), SelectionSettings(), 1).score
+    assert guessed == pytest.approx(seen * 2 / 3)
+
+
+def test_any_skeleton_is_judged_by_its_own_bones():
+    person = walk(12, (0, 0), (0.3, 0))[:, : BODY_25B.joint_count]
+    status = np.full(person.shape[:2], PointStatus.OK)
+    settings = SelectionSettings(min_jump=0.1)
+    assert not implausible_joints(person, status, settings, BODY_25B).any()
+    person[5, BODY_25B.index("left_wrist")] += (0.0, 0.0, 0.5)
+    wrong = implausible_joints(person, status, settings, BODY_25B)
+    assert wrong[5, BODY_25B.index("left_wrist")]
+    assert not wrong[5, BODY_25B.index("right_wrist")]
+
+
+def test_small_skeletons_need_half_of_their_joints():
+    assert SelectionSettings().joints_needed(21) == 5
+    assert SelectionSettings().joints_needed(6) == 3
+    assert SelectionSettings().joints_needed(1) == 1
+
+
+def test_what_became_of_frames_is_written_for_those_that_had_a_point():
+    selection = judge_frames(instance(confidence=fault(6, 0.25)), SelectionSettings(), window=1)
+    rows = selection_rows(selection, np.arange(100, 112), np.arange(12) % 2 == 0)
+    assert [row["frame"] for row in rows] == [100, 102, 104, 106, 108, 110]
+    assert rows[3] == {"frame": 106, "score": pytest.approx(21 * 3 * 0.25), "chosen": False, "reason": "low confidence"}
+    assert rows[0]["chosen"]
+    assert rows[0]["reason"] is None

@@ -96,3 +96,11 @@ def test_common_frames_stand_in_order():
     own, others = common_frames(np.array([5, 3, 9]), np.array([1, 9, 5]))
     assert own.tolist() == [0, 2]
     assert others.tolist() == [2, 1]
+
+
+def test_the_only_person_is_matched_to_the_reference_that_is_there_not_to_one_that_hardly_or_never_is() -> None:
+    between = np.full((10, 1, 3), np.nan)
+    between[:, 0, 0], between[:2, 0, 1] = 0.05, 0.2
+    there = np.zeros((10, 3), dtype=np.bool_)
+    there[:, 0] = there[:2, 1] = True
+    assert match_people(between, there).person_of.tolist() == [0, -1, -1]

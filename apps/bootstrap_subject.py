@@ -1,0 +1,111 @@
+"""What ``posekit bootstrap --learn`` reads where it is not hands that are learnt, and the labels of a person."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posekit.bootstrap.settings import BootstrapInput
+    from posekit.bootstrap.subject_files import SubjectDefinition
+    from posekit.bootstrap.subject_target import SubjectTarget
+    from posekit.camera import Rig
+    from posekit.capture import Capture
+    from posekit.detection.hand_detector import HandDetector
+    from posekit.keypoints import Keypoints2D
+
+#: What `--learn` says for the hands of people, and for their bodies; anything else is a file.
+HANDS, BODY = "hands", "body"
+
+
+def read_labels(path: Path, capture: "Capture", rig: "Rig") -> "Keypoints2D":
+    """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows, its joints told by itself."""
+    from dataclasses import replace
+
+    from posekit.errors import PosekitError
+    from posekit.io.keypoint_files import open_keypoints
+
+    if not path.exists():
+        raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
+    source = open_keypoints(path, None, capture.fps, {camera.name: camera.size for camera in rig.cameras})
+    labels = replace(source.read(0, len(source.frames)), source=str(path))
+    for camera in labels.cameras:
+        if camera not in capture.videos:
+            raise PosekitError(
+                f"{path}: has labels of camera '{camera}', for which there is no video; there are: "
+                f"{', '.join(capture.videos)}"
+            )
+    if len(labels.frames) == 0 or int(labels.frames.min()) < 0 or int(labels.frames.max()) >= capture.frame_count:
+        said = f"{labels.frames.min()} to {labels.frames.max()}" if len(labels.frames) else "none"
+        raise PosekitError(f"{path}: has labels of frames {said}, the videos have 0 to {capture.frame_count - 1}")
+    return labels
+
+
+def prepare_subject(
+    folder: Path,
+    rig_path: Path,
+    keypoints_path: Path | None,
+    learn: str,
+    skeleton: str | None,
+    labels_path: Path | None,
+    weights: Path | None,
+    seed: int,
+) -> "BootstrapInput":
+    """Open a capture whose bodies or subjects are to be learnt; keypoints_path: None where labels alone say what is where."""
+    import numpy as np
+
+    from posekit.apps.bootstrap import check_against_capture
+    from posekit.apps.in_step import keypoints_of_capture
+    from posekit.bootstrap.settings import BootstrapInput
+    from posekit.bootstrap.subject_target import SubjectTarget
+    from posekit.calibration.formats import read_rig
+    from posekit.camera import match_camera_names
+    from posekit.capture import Capture
+    from posekit.errors import PosekitError
+    from posekit.io.keypoint_files import open_keypoints
+    from posekit.keypoints import Keypoints2D
+
+    if keypoints_path is None and labels_path is None:
+        raise PosekitError(
+            f"{folder}: holds no 2D keypoints to start from; --keypoints names some, or --labels a few labelled frames"
+        )
+    if keypoints_path is None and learn == BODY:
+        raise PosekitError("bootstrap: --learn body starts from 2D keypoints of bodies: --keypoints names them")
+    capture = Capture.open(folder)
+    rig = match_camera_names(read_rig(rig_path), tuple(capture.videos))
+    capture.check_rig(rig)
+    capture = capture.in_step_with(rig)
+    sizes = {camera.name: camera.size for camera in rig.cameras}
+    if keypoints_path is not None:
+        source = open_keypoints(keypoints_path, skeleton, capture.fps, sizes)
+        keypoints = keypoints_of_capture(source, capture)
+        check_against_capture(keypoints, capture.videos, capture.frame_count)
+        target = SubjectTarget(subject_definition(learn, keypoints))
+    else:
+        target = SubjectTarget(subject_definition(learn, None))
+        blank = np.zeros((capture.frame_count, len(capture.videos), 1, target.skeleton.joint_count), dtype=np.float32)
+        frames, names = np.arange(capture.frame_count), tuple(capture.videos)
+        nothing = np.full((*blank.shape, 2), np.nan, dtype=np.float32)
+        keypoints = Keypoints2D(nothing, blank, names, frames, target.skeleton, capture.fps, str(labels_path))
+    labelled = None if labels_path is None else read_labels(labels_path, capture, rig)
+    if labelled is not None:
+        target.take_labels(labelled)  # labels of another skeleton are told of now
+    return BootstrapInput(capture, rig, keypoints, subject_detector(weights, target, seed), target, labelled)
+
+
+def subject_definition(learn: str, keypoints: "Keypoints2D | None") -> "SubjectDefinition":
+    """The body of the keypoints' skeleton, each joint alone; or what a TOML file defines."""
+    from posekit.bootstrap.subject_files import SubjectDefinition, body_definition, read_subject
+
+    definition: SubjectDefinition = (
+        body_definition(keypoints.skeleton) if learn == BODY and keypoints is not None else read_subject(Path(learn))
+    )
+    return definition
+
+
+def subject_detector(weights: Path | None, target: "SubjectTarget", seed: int) -> "HandDetector":
+    """The detector of a weight file, which must be of the target's joints; without a file a fresh one on posekit's trunk."""
+    from posekit.bootstrap.subject_target import fresh_detector
+    from posekit.detection.detector_file import load_detector
+
+    if weights is not None:
+        return load_detector(weights, target.skeleton)
+    return fresh_detector(target.skeleton, load_detector(), seed)

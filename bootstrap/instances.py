@@ -1,0 +1,131 @@
+"""What is learnt, as arrays over its instances: a hand is one, and so is a body, an animal or a tool.
+
+Axes: F frames, C cameras, H instances, K joints of one instance.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from posekit.camera import CameraBatch, Rig
+from posekit.geometry.triangulation import triangulate_robust
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.point_status import PointStatus
+
+#: Simon et al. 2017 let views agree within 4 px of a crop of 368 px, whose side is 2.2 B.
+PAPER_AGREEMENT = 4.0 / 368.0 * 2.2
+
+#: B is the median of so many frames around: one detection may be a small heap, or have a joint astray.
+_STEADY_FRAMES = 31
+
+#: Whether points (F, K, 3) are surely hidden from a camera that stands at (3,), (F, K).
+Hidden = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceDetections:
+    """What a detector found: xy (F, C, H, K, 2) px, NaN where there was nothing; confidence (F, C, H, K)."""
+
+    xy: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class InstancePoints:
+    """Instances in 3D, as in `Keypoints3D`.
+
+    xyz: (F, H, K, 3) metres. covariance: (F, H, K, 6) m^2. inliers: (F, H, K, C). reprojection_px: (F, H, K, C). status:
+    (F, H, K).
+    """
+
+    xyz: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    inliers: NDArray[np.bool_]
+    reprojection_px: NDArray[np.float32]
+    status: NDArray[np.uint8]
+
+
+def triangulate_instances(
+    found: InstanceDetections,
+    groups: Sequence[Sequence[int]],
+    limits: NDArray[np.float64],
+    rig: Rig,
+    min_views: int,
+    noise_px: NDArray[np.float64] | float = 1.0,
+) -> InstancePoints:
+    """Triangulate every instance; the joints of a group stand or fall together (Simon et al. 2017, section 3.1).
+
+    groups: of joints 0 to K - 1, each in one. limits: (F, H, C) px, within which views agree. noise_px: standard deviation of
+    a detection per axis, of which the covariances are made, (F, H, C) or one for all. rig: the C cameras.
+    """
+    F, C, H, K = found.confidence.shape
+    xy = torch.from_numpy(np.ascontiguousarray(found.xy.transpose(0, 2, 3, 1, 4)).reshape(F * H, K, C, 2))
+    confidence = torch.from_numpy(np.ascontiguousarray(found.confidence.transpose(0, 2, 3, 1)).reshape(F * H, K, C))
+    limit = torch.from_numpy(np.ascontiguousarray(limits).reshape(F * H, C))
+    noise = torch.from_numpy(
+        np.broadcast_to(np.asarray(noise_px, dtype=np.float64), (F, H, C)).reshape(F * H, C).copy()
+    )
+    cameras = CameraBatch.from_rig(rig)
+    points = InstancePoints(
+        np.full((F, H, K, 3), np.nan),
+        np.full((F, H, K, 6), np.nan, dtype=np.float32),
+        np.zeros((F, H, K, C), dtype=np.bool_),
+        np.full((F, H, K, C), np.nan, dtype=np.float32),
+        np.full((F, H, K), PointStatus.TOO_FEW_VIEWS, dtype=np.uint8),
+    )
+    # Groups of one size at once: a call for every finger takes twice as long.
+    for size in sorted({len(group) for group in groups}):
+        joints = np.array([list(group) for group in groups if len(group) == size])  # (N, size)
+        N = len(joints)
+        result = triangulate_robust(
+            xy[:, joints].reshape(F * H * N, size, C, 2),
+            confidence[:, joints].reshape(F * H * N, size, C),
+            cameras,
+            limit.repeat_interleave(N, dim=0),
+            min_views,
+            noise.repeat_interleave(N, dim=0),
+        )
+        for name, values in (
+            ("xyz", result.points_world),
+            ("covariance", result.covariance),
+            ("inliers", result.inliers),
+            ("reprojection_px", result.reprojection_px),
+            ("status", result.status),
+        ):
+            getattr(points, name)[:, :, joints] = values.reshape(F, H, N, size, *values.shape[2:]).numpy()
+    return points
+
+
+def box_sides(xy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """B of every instance in every view, steady over time: xy (F, C, H, K, 2) px to (F, C, H) px, NaN where nothing is near.
+
+    B is the longer side of the tight box around the joints that lie together: a stray joint must not widen what rejects it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what was not detected stays NaN
+        middle = np.nanmedian(xy, axis=-2, keepdims=True)
+        distance = np.linalg.norm(xy - middle, axis=-1, keepdims=True)
+        # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
+        together = distance <= 5 * np.nanmedian(distance, axis=-2, keepdims=True)
+        box = hand_box_sides(np.where(together, xy, np.nan))
+        half = _STEADY_FRAMES // 2
+        padded = np.pad(box, ((half, half), (0, 0), (0, 0)), constant_values=np.nan)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, _STEADY_FRAMES, axis=0)
+        steady: NDArray[np.float64] = np.nanmedian(windows, axis=-1)
+    return steady
+
+
+def agreement_thresholds(sides: NDArray[np.float64], residual_px: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Within how many px the views agree, (F, H, C): the paper's share of B, raised to the rig's residual, at most 0.2 B.
+
+    sides: B, (F, C, H), see `box_sides`. residual_px: what rig and detector can do together, one for all or (H,). Above 0.2 B
+    a label would teach joints that are wrong by any measure: a rig that is worse makes fewer labels, not worse ones.
+    """
+    B = sides.transpose(0, 2, 1)
+    residual = np.broadcast_to(np.asarray(residual_px, dtype=np.float64), (B.shape[1],))[:, None]
+    thresholds: NDArray[np.float64] = np.minimum(np.maximum(PAPER_AGREEMENT * B, residual), HAND_AGREEMENT * B)
+    return thresholds

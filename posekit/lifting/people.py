@@ -1,0 +1,304 @@
+"""Everyone of one view in 3D: the lifter frame by frame, then the whole video, then where each person stands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posekit.camera import Camera
+from posekit.lifting.body_tree import MEAN_HEIGHT, BodyTree
+from posekit.lifting.inputs import USUAL_FPS, ViewPeople, ViewPerson, usual_extent
+from posekit.lifting.trajectory import root_path
+from posekit.lifting.video import PersonInVideo, RefinementSettings, bridged, refine_person
+from posekit.skeleton import Skeleton
+
+#: Where the lens is not known, people are taken to stand this far off (metres, and so wide is the angle that they are seen
+#: under); nothing but the balance of settings depends on it.
+_UNKNOWN_DISTANCE = 4.0
+
+
+class LiftedPosesLike(Protocol):
+    """What a lifter returns: xyz (N, J, 3) metres, camera axes, about mid_hip; px_per_metre (N,); confidence (N, J)."""
+
+    @property
+    def xyz(self) -> NDArray[np.floating]: ...  # noqa: D102
+    @property
+    def px_per_metre(self) -> NDArray[np.floating]: ...  # noqa: D102
+    @property
+    def confidence(self) -> NDArray[np.floating]: ...  # noqa: D102
+
+
+class LifterLike(Protocol):
+    """A lifter of single frames, as `posekit.lifting.lifter.Lifter` is one."""
+
+    @property
+    def skeleton(self) -> Skeleton: ...  # noqa: D102
+    def lift(self, xy: NDArray[np.float64], confidence: NDArray[np.float64], /) -> LiftedPosesLike: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class LiftSettings:
+    """height: metres, of mean height if None. refine: use the whole video. bridge: longest gap of a person or joint that is
+    bridged, seconds. depth_sigma, sideways_sigma: metres that a joint's place relative to the root is uncertain by along and
+    across the view, as measured against triangulated people, at full confidence; root_sigma: share of the distance that the
+    root's own is uncertain by, mostly the person's height.
+    """
+
+    height: float | None = None
+    refine: bool = True
+    bridge: float = 0.5
+    depth_sigma: float = 0.06
+    sideways_sigma: float = 0.03
+    root_sigma: float = 0.05
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedPerson:
+    """One person in the camera's axes (x right, y down, z away from the camera), metres.
+
+    rows: (N,) places of the view's frames. xy: (N, J, 2) px, the detections. xyz: (N, J, 3). covariance: (N, J, 3, 3).
+    seen: (N, J), joints that a detection holds. reprojection_px: (N, J), NaN where there is none. agrees: (N, J), detections
+    that the pose agrees with. confidence: (N, J), of the lifter. lengths: (B,) metres of the tree's bones; None without
+    refinement.
+    """
+
+    rows: NDArray[np.int64]
+    xy: NDArray[np.float64]
+    xyz: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+    reprojection_px: NDArray[np.float64]
+    agrees: NDArray[np.bool_]
+    confidence: NDArray[np.float64]
+    lengths: NDArray[np.float64] | None
+
+
+def lift_people(
+    view: ViewPeople,
+    lifter: LifterLike,
+    camera: Camera | None,
+    settings: LiftSettings | None = None,
+    on_rows: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[LiftedPerson]:
+    """Lift everyone of a view. camera: its lens, None where it is not known; its place in the world is of no matter here."""
+    settings = settings or LiftSettings()
+    return [
+        lift_person(
+            person,
+            view,
+            lifter,
+            camera,
+            settings,
+            lambda done, total, p=p: on_rows(f"refining, person {p}", done, total),  # type: ignore[misc]
+        )
+        for p, person in enumerate(view.people)
+    ]
+
+
+def lift_person(
+    person: ViewPerson,
+    view: ViewPeople,
+    lifter: LifterLike,
+    camera: Camera | None,
+    settings: LiftSettings,
+    on_rows: Callable[[int, int], None] = lambda done, total: None,
+) -> LiftedPerson:
+    """Lift one person of a view; see `lift_people`."""
+    fps = view.fps or USUAL_FPS
+    tree = BodyTree.of(lifter.skeleton)
+    rows, xy, confidence, joined = _with_bridges(person, view.frames, settings.bridge * fps)
+    poses, trust, px_per_metre = _lift_frames(xy, confidence, joined, lifter, camera, settings.bridge * fps)
+    image, back = _on_plane(xy, camera, px_per_metre)
+    in_video = PersonInVideo(poses, trust, image, confidence, joined, fps, camera is not None)
+    lengths = None
+    if settings.refine:
+        refined = refine_person(in_video, tree, settings.height, settings.refinement, on_rows)
+        relative, root, lengths = refined.xyz, refined.root, refined.lengths
+    else:
+        relative = bridged(poses, joined) * (settings.height or MEAN_HEIGHT) / MEAN_HEIGHT
+        path = settings.refinement.path
+        root = root_path(relative, image, confidence, joined, fps, path, perspective=camera is not None)
+    depth = root[:, None, 2] + (relative[..., 2] if camera is not None else 0)
+    absolute = relative + root[:, None]
+    offset = absolute[..., :2] - image * depth[..., None]
+    with np.errstate(invalid="ignore"):
+        agrees = np.linalg.norm(offset, axis=-1) < settings.refinement.outlier * settings.refinement.image_error
+    reprojection = np.linalg.norm(back(absolute[..., :2], absolute[..., 2], depth) - xy, axis=-1)
+    covariance = _covariance(trust, image, relative, root, settings, known=camera is not None)
+    if camera is None:
+        # Without a lens the image's size says nothing of the distance: everybody stays where the picture is in focus.
+        absolute = relative + np.concatenate((root[:, None, :2], 0 * root[:, None, 2:]), axis=-1)
+    seen = np.asarray(np.isfinite(xy).all(axis=-1))
+    return LiftedPerson(rows, xy, absolute, covariance, seen, reprojection, agrees & seen, trust, lengths)
+
+
+def _with_bridges(
+    person: ViewPerson, frames: NDArray[np.int64], longest: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Rows of a person with those of short gaps, in which nothing is seen; and which rows follow each other in time."""
+    step = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
+    gaps = np.diff(frames[person.rows])
+    rows = [person.rows[:1]]
+    joined: list[NDArray[np.bool_]] = []
+    for place, gap in enumerate(gaps):
+        after = person.rows[place + 1]
+        between = np.arange(person.rows[place] + 1, after)
+        near = gap <= max(longest, 1.5 * step)
+        # Frames that are not in the file at all leave a hole that differences must not reach across.
+        even = near and gap <= 1.5 * step * (1 + len(between))
+        rows += [between, person.rows[place + 1 : place + 2]] if even else [person.rows[place + 1 : place + 2]]
+        joined.append(np.full(len(between) + 1, even) if even else np.array([False]))
+    everyone = np.concatenate(rows)
+    J = person.xy.shape[1]
+    xy, confidence = np.full((len(everyone), J, 2), np.nan), np.zeros((len(everyone), J))
+    own = np.searchsorted(everyone, person.rows)
+    xy[own], confidence[own] = person.xy, person.confidence
+    return everyone, xy, confidence, np.concatenate(joined) if joined else np.zeros(0, dtype=np.bool_)
+
+
+def _lift_frames(
+    xy: NDArray[np.float64],
+    confidence: NDArray[np.float64],
+    joined: NDArray[np.bool_],
+    lifter: LifterLike,
+    camera: Camera | None,
+    longest: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Run the lifter on every row that has detections: poses (N, J, 3) in camera axes, confidence (N, J), px per metre (N,).
+
+    With a lens, the picture is turned so that the camera looks at the person, whom it then sees as lifters expect people: in
+    the middle of the picture; the pose is turned back. Joints that are missing for a moment only are put between.
+    """
+    N, J, _ = xy.shape
+    poses, trust = np.full((N, J, 3), np.nan), np.zeros((N, J))
+    size = np.full(N, np.nan)
+    asked = _with_middles(xy, lifter.skeleton)
+    rows = np.flatnonzero(np.isfinite(xy).all(axis=-1).any(axis=-1))
+    short = _short_gaps(confidence > 0, joined, longest)
+    asked = np.where(short[..., None], _interpolated(asked, joined), asked)
+    weight = _asked_weights(asked, confidence, short)
+    if camera is None:
+        poses[rows], trust[rows], size[rows] = _from_both_sides(lifter, asked[rows], weight[rows])
+    else:
+        rays = np.concatenate((camera.undistort(asked[rows]), np.ones((len(rows), J, 1))), axis=-1)
+        turn = _turn_to_middle(rays, weight[rows])
+        turned = rays @ turn.swapaxes(-1, -2)
+        # Pixels of a usual lens, in case a lifter's numbers know of pixels.
+        pixels = 1000 * turned[..., :2] / turned[..., 2:]
+        found, trust[rows], size[rows] = _from_both_sides(lifter, pixels, weight[rows])
+        poses[rows] = found @ turn
+    return poses, trust, size
+
+
+def _from_both_sides(
+    lifter: LifterLike, xy: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Lift a picture and its mirror image, in which left is right, and take the mean: no network treats the two quite alike."""
+    mirror = lifter.skeleton.mirror
+    direct = lifter.lift(xy, weight)
+    mirrored = lifter.lift(xy[:, mirror] * (-1.0, 1.0), weight[:, mirror])
+    xyz = (np.asarray(direct.xyz, dtype=np.float64) + np.asarray(mirrored.xyz)[:, mirror] * (-1.0, 1.0, 1.0)) / 2
+    return xyz, np.asarray(direct.confidence, dtype=np.float64), np.asarray(direct.px_per_metre, dtype=np.float64)
+
+
+def _asked_weights(
+    asked: NDArray[np.float64], confidence: NDArray[np.float64], short: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Confidences (N, J) of what the lifter is shown: half a pose's mean for what was put between others."""
+    there = np.isfinite(asked).all(axis=-1)
+    count = (confidence > 0).sum(axis=1, keepdims=True)
+    mean = confidence.sum(axis=1, keepdims=True) / np.maximum(count, 1)
+    made = short | (there & ~(confidence > 0))
+    weights: NDArray[np.float64] = np.where(there, np.where(made, mean / 2, confidence), 0)
+    return weights
+
+
+def _with_middles(xy: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.float64]:
+    """Put neck and mid-hip where the lifter was taught them, between shoulders and hips, wherever both of these are seen.
+
+    What detectors call neck lies up to 6 cm above that (BODY_25B's); as a measurement it remains what it is.
+    """
+    xy = xy.copy()
+    for middle, side in (("neck", "shoulder"), ("mid_hip", "hip")):
+        if middle in skeleton:
+            between = xy[:, skeleton.indices((f"left_{side}", f"right_{side}"))].mean(axis=1)
+            there = np.isfinite(between).all(axis=-1)
+            xy[there, skeleton.index(middle)] = between[there]
+    return xy
+
+
+def _short_gaps(seen: NDArray[np.bool_], joined: NDArray[np.bool_], longest: float) -> NDArray[np.bool_]:
+    """Missing joints (N, J) between two sightings that are at most `longest` rows apart, within a stretch of joined rows."""
+    N = len(seen)
+    stretch = np.concatenate(([0], np.cumsum(~joined)))[:, None]
+    rows = np.broadcast_to(np.arange(N)[:, None], seen.shape)
+    before = np.maximum.accumulate(np.where(seen, rows, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, rows, N)[::-1], axis=0)[::-1]
+    inside = ~seen & (before >= 0) & (after < N)
+    b, a = np.clip(before, 0, N - 1), np.clip(after, 0, N - 1)
+    same = (stretch[:, 0][b] == stretch) & (stretch[:, 0][a] == stretch)
+    short: NDArray[np.bool_] = inside & same & (after - before <= longest)
+    return short
+
+
+def _interpolated(values: NDArray[np.float64], joined: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fill each joint (N, J, D) between its sightings."""
+    return np.stack([bridged(values[:, j], joined) for j in range(values.shape[1])], axis=1)
+
+
+def _turn_to_middle(rays: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (N, 3, 3) from the camera to one in its place that looks at the middle of the rays (N, J, 3), level as it."""
+    known = (weight > 0) & np.isfinite(rays).all(axis=-1)
+    unit = np.where(known[..., None], rays / np.linalg.norm(rays, axis=-1, keepdims=True), 0)
+    z = unit.sum(axis=1)
+    z /= np.linalg.norm(z, axis=-1, keepdims=True)
+    x = np.cross(np.array((0.0, 1.0, 0.0)), z)
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.stack((x, np.cross(z, x), z), axis=1)
+
+
+def _on_plane(
+    xy: NDArray[np.float64], camera: Camera | None, px_per_metre: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], Callable[..., NDArray[np.float64]]]:
+    """Detections on the plane at distance 1, and what brings places at a depth back to pixels."""
+    if camera is not None:
+
+        def project(
+            sideways: NDArray[np.float64], z: NDArray[np.float64], _: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            in_camera = np.concatenate((sideways, z[..., None]), axis=-1)
+            return camera.project((in_camera - camera.translation) @ camera.rotation)
+
+        return camera.undistort(xy), project
+    middle = np.nanmedian(xy.reshape(-1, 2), axis=0)
+    scale = _UNKNOWN_DISTANCE * usual_extent(xy[np.isfinite(xy).all(axis=-1).any(axis=-1)]) / MEAN_HEIGHT
+
+    def back(sideways: NDArray[np.float64], _: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
+        pixels: NDArray[np.float64] = scale * sideways / depth[..., None] + middle
+        return pixels
+
+    return (xy - middle) / scale, back
+
+
+def _covariance(
+    trust: NDArray[np.float64],
+    image: NDArray[np.float64],
+    relative: NDArray[np.float64],
+    root: NDArray[np.float64],
+    settings: LiftSettings,
+    *,
+    known: bool,
+) -> NDArray[np.float64]:
+    """Covariances (N, J, 3, 3) in the camera's axes: along the view much, across it little, more where nothing was seen."""
+    doubt = 1 / np.clip(np.nan_to_num(trust), 0.2, 1.0)
+    seen = np.isfinite(image).all(axis=-1)
+    along = np.square(settings.depth_sigma * doubt) + np.square(settings.root_sigma * root[:, None, 2]) * known
+    across = np.square(np.where(seen, settings.sideways_sigma, 2 * settings.sideways_sigma) * doubt)
+    view = relative + root[:, None] if known else np.broadcast_to((0.0, 0.0, 1.0), relative.shape)
+    view = view / np.linalg.norm(view, axis=-1, keepdims=True)
+    outer = view[..., :, None] * view[..., None, :]
+    covariance: NDArray[np.float64] = across[..., None, None] * (np.eye(3) - outer) + along[..., None, None] * outer
+    return covariance

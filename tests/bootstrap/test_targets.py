@@ -1,0 +1,183 @@
+"""What can be learnt besides hands: a skeleton from a user's file, its detector's weight file, and where labels belong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tool_scene import CROSS, DEFINITION, cross_in_space, cross_rig
+
+from posekit.bootstrap.instances import PAPER_AGREEMENT, InstanceDetections, agreement_thresholds, triangulate_instances
+from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, split_labels
+from posekit.bootstrap.rounds import split_frames
+from posekit.bootstrap.subject_files import body_definition, read_subject
+from posekit.bootstrap.subject_target import SubjectTarget, fresh_detector
+from posekit.detection.detector_file import load_detector, save_detector
+from posekit.detection.hand_box import HandBox
+from posekit.errors import PosekitError
+from posekit.people.reconstruction import ReconstructionSettings
+from posekit.skeleton import BODY_25B, with_hands
+from scenes import observe, ring_rig, walk
+
+
+@pytest.fixture
+def cross(tmp_path):
+    (tmp_path / "cross.toml").write_text(DEFINITION)
+    return SubjectTarget(read_subject(tmp_path / "cross.toml"))
+
+
+def seen(frames=40, noise=0.3, seed=0):
+    """The cross as a good detector would see it."""
+    from posekit.keypoints import Keypoints2D
+
+    rig, rng = cross_rig(), np.random.default_rng(seed)
+    xy = np.stack([camera.project(cross_in_space(frames)) for camera in rig.cameras], axis=1)[:, :, None]
+    xy = xy + rng.normal(0, noise, xy.shape)
+    return Keypoints2D(xy, np.ones(xy.shape[:-1]), rig.names, np.arange(frames), CROSS, 30.0, "the scene")
+
+
+def test_a_file_says_joints_bones_and_groups(cross):
+    assert cross.skeleton == CROSS
+    assert cross.groups == ((0, 1), (2,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("joints = [", ("is no TOML file",)),
+        ("name = 'x'", ("joints", "found nothing")),
+        ("joints = ['a']", ("joints", "two names or more")),
+        ("joints = ['a', 'a']", ("'a' is named twice",)),
+        ("joints = ['a', 'b']\nbones = [['a', 'c']]", ("bones[0]", "'c'", "a, b")),
+        ("joints = ['a', 'b']\nbones = [['a']]", ("bones[0]", "pairs")),
+        ("joints = ['a', 'b']\nbones = [['a', 'a']]", ("bones[0]", "twice")),
+        ("joints = ['a', 'b', 'c']\ngroups = [['a', 'b'], ['b', 'c']]", ("groups", "in two")),
+        ("joints = ['a', 'b']\nlinks = []", ("links", "not known")),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_the_field(tmp_path, text, words):
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(PosekitError) as raised:
+        read_subject(tmp_path / "x.toml")
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in ("x.toml", *words):
+        assert word in message
+
+
+def test_a_body_is_learnt_without_the_hands_behind_it():
+    definition = body_definition(with_hands(BODY_25B))
+    assert definition.skeleton.joints == BODY_25B.joints
+    assert set(definition.skeleton.bones) == set(BODY_25B.bones)
+    assert len(definition.groups) == BODY_25B.joint_count
+
+
+def test_a_detector_of_a_users_skeleton_is_written_and_read_again_and_is_no_hand_detector(cross, tmp_path):
+    detector = fresh_detector(cross.skeleton, load_detector(), 0)
+    path = tmp_path / "cross.safetensors"
+    save_detector(path, detector)
+    again = load_detector(path, cross.skeleton)
+    assert again.skeleton == CROSS
+    crops = np.random.default_rng(0).integers(0, 255, (2, 128, 128, 3), dtype=np.uint8)
+    # Weights are stored in float16.
+    np.testing.assert_allclose(again.scores(crops)[0], detector.scores(crops)[0], atol=2.0)
+    with pytest.raises(PosekitError, match=r"found cross \(4 joints\), expected a detector of HAND_21"):
+        load_detector(path)
+
+
+def test_the_subject_is_triangulated_and_boxed_where_it_is(cross):
+    keypoints, rig = seen(), cross_rig()
+    scene = cross.scene(keypoints, rig, ReconstructionSettings(), 3)
+    limits = np.full((40, 1, 4), 3.0)
+    people = cross.reconstruct(scene, keypoints, limits)
+    # 0.3 px at 2 m and 400 px focal length are 1.5 mm.
+    assert np.nanmedian(np.linalg.norm(people.xyz[:, 0] - cross_in_space(40), axis=-1)) < 0.003
+    boxes = cross.boxes(scene, people, keypoints)
+    assert boxes.found.all()
+    inside = np.abs(keypoints.xy[:, :, 0] - boxes.centre) <= boxes.side[..., None] / 2
+    assert inside.all()
+
+
+def test_a_view_that_lost_the_subject_is_boxed_by_the_others_and_short_gaps_by_time(cross):
+    keypoints, rig = seen(), cross_rig()
+    xy = keypoints.xy.copy()
+    xy[:, 0] = np.nan
+    xy[20:25] = np.nan
+    lost = replace(keypoints, xy=xy)
+    scene = cross.scene(lost, rig, ReconstructionSettings(), 3)
+    people = cross.reconstruct(scene, lost, np.full((40, 1, 4), 3.0))
+    boxes = cross.boxes(scene, people, lost)
+    assert np.isfinite(boxes.centre).all()
+    assert np.array_equal(boxes.centre[22, 1], boxes.centre[19, 1]) or np.array_equal(
+        boxes.centre[22, 1], boxes.centre[25, 1]
+    )
+
+
+def test_joints_of_another_skeleton_are_refused(cross):
+    people = observe(ring_rig(4), [walk(6, (-0.3, 0), (0.3, 0))]).keypoints
+    with pytest.raises(PosekitError, match="none of which cross has; expected red, green"):
+        cross.take_labels(people)
+
+
+def test_views_agree_by_the_papers_share_the_rigs_residual_and_never_beyond_a_fifth_of_the_box():
+    sides = np.array([[[100.0], [100.0], [100.0], [np.nan]]])  # (F, C, H)
+    for residual, expected in ((0.5, PAPER_AGREEMENT * 100), (7.0, 7.0), (50.0, 20.0)):
+        limits = agreement_thresholds(sides, residual)
+        np.testing.assert_allclose(limits[0, 0, :3], expected)
+        assert np.isnan(limits[0, 0, 3])
+    # 4 px of 368, of a crop of 2.2 B.
+    assert abs(PAPER_AGREEMENT * 368 / 2.2 - 4) < 1e-12
+
+
+def test_joints_of_a_group_stand_or_fall_together():
+    keypoints, rig = seen(noise=0.0), cross_rig()
+    xy = keypoints.xy[:, :, 0][:, :, None].astype(float)
+    xy[:, 1, 0, 0] += 40.0  # red of the second camera, which takes green with it, and leaves blue alone
+    found = InstanceDetections(xy, np.ones(xy.shape[:-1]))
+    points = triangulate_instances(found, ((0, 1), (2,), (3,)), np.full((40, 1, 4), 2.0), rig, 3)
+    assert not points.inliers[:, 0, :2, 1].any()
+    assert points.inliers[:, 0, 2:, 1].all()
+    assert points.inliers[:, 0, :2, [0, 2, 3]].all()
+
+
+def test_labels_find_their_instance_and_the_last_ones_measure(cross):
+    keypoints, rig = seen(), cross_rig()
+    scene = cross.scene(keypoints, rig, ReconstructionSettings(), 3)
+    rows = np.arange(0, 40, 4)
+    labelled = replace(
+        keypoints, xy=keypoints.xy[rows], confidence=keypoints.confidence[rows], frames=keypoints.frames[rows]
+    )
+    nowhere = HandBox(np.full((40, 4, 1, 2), np.nan), np.nan)
+    labels = place_labels(labelled, cross, scene, nowhere)
+    assert len(labels) == 10 * 4
+    assert (labels.instance == 0).all()
+    learnt, apart = split_labels(labels)
+    assert set(apart.place) == {32, 36}
+    assert len(learnt) + len(apart) == len(labels)
+    found = cross.take(keypoints)
+    assert measure_on_labels(found, apart)["pck"] == 1.0
+    blind = InstanceDetections(found.xy, np.zeros_like(found.confidence))
+    assert measure_on_labels(blind, apart)["pck"] == 0.0
+
+
+@pytest.mark.parametrize(("change", "words"), [("camera", "camera 'elsewhere'"), ("frame", "frame 900")])
+def test_labels_of_another_capture_are_refused(cross, change, words):
+    keypoints, rig = seen(), cross_rig()
+    scene = cross.scene(keypoints, rig, ReconstructionSettings(), 3)
+    other = (
+        replace(keypoints, cameras=("elsewhere", *keypoints.cameras[1:]))
+        if change == "camera"
+        else replace(keypoints, frames=keypoints.frames + 900)
+    )
+    with pytest.raises(PosekitError, match=words):
+        place_labels(other, cross, scene, HandBox(np.full((40, 4, 1, 2), np.nan), np.nan))
+
+
+def test_held_out_frames_are_blocks_of_time_with_gaps_about_them():
+    for count, blocks in ((100, 1), (9000, 6)):
+        candidates, heldout = split_frames(count, 0.2)
+        assert heldout.sum() == 0.2 * count
+        starts = np.flatnonzero(np.diff(heldout.astype(int)) == 1)
+        assert len(starts) == blocks
+        assert not (candidates & heldout).any()
+        for start in starts:
+            assert not candidates[start - round(0.05 * count / blocks) + 1 : start + 1].any()
