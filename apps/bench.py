@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "hand-captures": ("posekit.apps.bench_hand_captures", "HandCapturesBench"),
     "bootstrap-damage": ("posekit.apps.bench_bootstrap_damage", "BootstrapDamageBench"),
     "lifting": ("posekit.apps.bench_lifting", "LiftingBench"),
+    "refinement": ("posekit.apps.bench_refinement", "RefinementBench"),
     "bootstrap-scale": ("posekit.apps.bench_bootstrap_scale", "BootstrapScaleBench"),
     "bootstrap-kills": ("posekit.apps.bench_bootstrap_kills", "BootstrapKillsBench"),
     "detector-noise": ("posekit.apps.bench_detector_noise", "DetectorNoiseBench"),

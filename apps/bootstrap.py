@@ -207,6 +207,7 @@ def prepare_capture(
 ) -> "BootstrapInput":
     """Open a capture with its rig and keypoints, and check that they belong together."""
     from posekit.apps.in_step import keypoints_of_capture
+    from posekit.bootstrap.lone_hands import hands_to_learn
     from posekit.bootstrap.settings import BootstrapInput
     from posekit.calibration.formats import read_rig
     from posekit.camera import match_camera_names
@@ -221,7 +222,7 @@ def prepare_capture(
     capture = capture.in_step_with(rig)
     keypoints = keypoints_of_capture(source, capture)
     check_against_capture(keypoints, capture.videos, capture.frame_count)
-    return BootstrapInput(capture, rig, keypoints, detector)
+    return BootstrapInput(capture, rig, keypoints, detector, hands_to_learn(keypoints))
 
 
 def check_against_capture(keypoints: "Keypoints2D", videos: dict[str, Path], frame_count: int) -> None:

@@ -70,10 +70,14 @@ def _detected(config: "LiftConfig", show: "Callable[[str, int, int], None]") -> 
 def lens_of(config: "LiftConfig", camera: str, source: "KeypointSource") -> tuple["Camera | None", bool]:
     """Return the camera that saw the people and whether its place in the world is known.
 
-    From --rig with its place; from --focal and the picture's size without one; None where nothing is known of it.
+    From --rig with its place; from --focal and the picture's size without one, the smallest usual size that holds every
+    keypoint where it is not known either; None where there is no keypoint.
     """
+    import warnings
+
     from posekit.calibration.formats import read_rig
     from posekit.camera import match_camera_names
+    from posekit.errors import PosekitWarning
 
     if config.rig is not None:
         rig: Rig = match_camera_names(read_rig(config.rig), source.cameras)
@@ -83,7 +87,12 @@ def lens_of(config: "LiftConfig", camera: str, source: "KeypointSource") -> tupl
     size = config.size or _video_size(config, camera)
     focal = config.focal
     if size is None:
-        return None, False
+        size = usual_size(source, camera)
+        if size is None:
+            return None, False
+        guess = f"{size[0]} x {size[1]}"
+        told = f"{config.keypoints}: the picture's size is not known: taken for {guess}; --size WIDTH HEIGHT says it"
+        warnings.warn(PosekitWarning(told), stacklevel=2)
     # Most cameras of phones, and webcams, see about as wide as this.
     return simple_camera(camera, size, focal or float(max(size))), False
 
@@ -106,11 +115,34 @@ def _video_size(config: "LiftConfig", camera: str) -> tuple[int, int] | None:
 
     if is_video(config.keypoints):
         return VideoReader(config.keypoints).size
-    for name, video in videos_beside(config.keypoints).items():
-        if name == camera:
+    # The capture's folder of JSON, or the one camera's in it.
+    for folder in (config.keypoints, config.keypoints.resolve().parent):
+        for name, video in videos_beside(folder).items():
+            if name != camera:
+                continue
             size: tuple[int, int] = video.size
             return size
     return None
+
+
+#: Width and height in px of the pictures that most cameras take; each may stand upright.
+_USUAL_SIZES = ((640, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (5312, 2988), (7680, 4320))
+
+#: Frames that are looked at for the largest coordinates.
+_LOOKED_AT = 4096
+
+
+def usual_size(source: "KeypointSource", camera: str) -> tuple[int, int] | None:
+    """Return the smallest usual size of a picture that holds the camera's keypoints; None where it has none, or none does."""
+    import numpy as np
+
+    seen = source.read(0, min(len(source.frames), _LOOKED_AT)).select_cameras((camera,)).xy.reshape(-1, 2)
+    seen = seen[np.isfinite(seen).all(axis=-1)]
+    if len(seen) == 0:
+        return None
+    right, below = seen.max(axis=0)
+    sizes = [size for wide in _USUAL_SIZES for size in (wide, wide[::-1]) if right < size[0] and below < size[1]]
+    return min(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 def choose_lifter(weights: Path | None) -> Any:

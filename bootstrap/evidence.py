@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.bootstrap.instances import Hidden, InstanceDetections, InstancePoints, triangulate_instances
+from posekit.bootstrap.medians import median_of_known
 from posekit.camera import Rig
 from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
 
 #: A reference of fewer joints says too little about a whole crop.
 MIN_JOINTS = 4
+
+#: Of more cameras than this, each is held out in a part of the frames only.
+_EVERY_FRAME = 8
 
 #: Shares of B within which a joint may be counted as right.
 CURVE_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
@@ -35,13 +39,6 @@ class HeldOutEvidence:
     reference_px: NDArray[np.float64]
     error_px: NDArray[np.float64]
     box_px: NDArray[np.float64]
-
-    def without(self, cameras: Sequence[str], left_out: Sequence[str]) -> "HeldOutEvidence":
-        """Return the evidence, of these C cameras, with nothing known in those that are left out."""
-        out = np.isin(cameras, list(left_out))
-        reference, error = self.reference_px.copy(), self.error_px.copy()
-        reference[:, out], error[:, out] = np.nan, np.nan
-        return HeldOutEvidence(reference, error, self.box_px)
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
@@ -69,23 +66,31 @@ def held_out_evidence(
     rig: Rig,
     groups: Sequence[Sequence[int]],
     hidden: Hidden | None = None,
+    left_out: Sequence[str] = (),
 ) -> HeldOutEvidence:
     """Triangulate every instance from all cameras but one, project it into that one, and compare; each camera in turn.
 
     At least two of the other cameras must agree on a joint, three where there are five others or more. found: of the rig's
     cameras. limits: (F, H, C) px, within which views agree. groups: joints that stand or fall together. hidden: says which
-    points a camera surely cannot see.
+    points a camera surely cannot see. left_out: cameras that neither judge nor are judged. Of more than `_EVERY_FRAME` cameras
+    each is held out in some of the frames only, so that the work does not grow with the square of their number.
     """
     F, C, H, K = found.confidence.shape
-    min_views = 3 if C - 1 >= 5 else 2
     reference = np.full((F, C, H, K, 2), np.nan)
-    for c, camera in enumerate(rig.cameras):
-        others = [other for other in range(C) if other != c]
+    judging = [c for c, name in enumerate(rig.names) if name not in left_out]
+    min_views = 3 if len(judging) > 5 else 2
+    stride = -(-len(judging) // _EVERY_FRAME)
+    for turn, c in enumerate(judging):
+        others = [other for other in judging if other != c]
         if len(others) < 2:
-            continue
-        seen_by_others = InstanceDetections(found.xy[:, others], found.confidence[:, others])
+            break
+        camera, frames = rig.cameras[c], slice(turn % stride, F, stride)
+        seen_by_others = InstanceDetections(found.xy[frames, others], found.confidence[frames, others])
         other_rig = rig.select([rig.names[other] for other in others])
-        points = triangulate_instances(seen_by_others, groups, limits[..., others], other_rig, min_views).xyz
+        points = np.full((F, H, K, 3), np.nan)
+        points[frames] = triangulate_instances(
+            seen_by_others, groups, limits[frames][..., others], other_rig, min_views
+        ).xyz
         reference[:, c] = camera.project(points)
         if hidden is not None:
             reference[:, c][hidden(points.reshape(F, H * K, 3), camera.centre_world).reshape(F, H, K)] = np.nan
@@ -103,9 +108,8 @@ def _reference_box(reference: NDArray[np.float64]) -> NDArray[np.float64]:
     joints = np.isfinite(reference).all(axis=-1)
     whole: NDArray[np.bool_] = joints.sum(axis=-1) >= 0.75 * joints.shape[-1]
     side = np.where(whole, hand_box_sides(reference), np.nan)
-    typical = np.ma.median(np.ma.masked_invalid(side), axis=0).filled(np.nan)
-    anywhere = np.ma.median(np.ma.masked_invalid(side)) if whole.any() else np.nan
-    typical = np.where(np.isfinite(typical), typical, anywhere)
+    typical = median_of_known(side)
+    typical = np.where(np.isfinite(typical), typical, median_of_known(side, axis=(0, 1, 2)))
     return np.where(np.isfinite(side), side, typical)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from posekit.bootstrap.gate_records import Alarm, Gates, GateSettings
 from posekit.bootstrap.instances import InstanceDetections, InstancePoints
+from posekit.bootstrap.medians import median_of_known
 from posekit.datasets.hand_model import pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
 from posekit.skeleton import HAND_21, Skeleton
@@ -37,8 +38,9 @@ class LinkFigures:
 
     length_m: (L,), median. ratio: (L,), to a mean hand's of the same size; 1 where nothing is known of the skeleton. spread:
     (L,), robust standard deviation as a share of the length, less what the points' covariances explain; variation: with that.
-    unsure: (L,), the
-    median's standard deviation as a share of it. count: (L,), lengths.
+    unsure: (L,), standard deviation of the median as a share of it; of points of two views, what their covariances explain is
+    not averaged out: a hand that keeps its pose is detected with the same error in frame after frame, and depth has no other
+    witness. count: (L,), lengths.
     """
 
     links: NDArray[np.int64]
@@ -52,7 +54,7 @@ class LinkFigures:
     @property
     def usual_spread_m(self) -> float:
         """Median over the links of how much their lengths vary, metres: what the points' errors do to all of them."""
-        return float(_nanmedian(self.variation * self.length_m, 0))
+        return float(median_of_known(self.variation * self.length_m, 0))
 
 
 def judge_joints(
@@ -103,14 +105,14 @@ def _beside(
 
 def _same_place_m(figures: LinkFigures, skeleton: Skeleton, settings: GateSettings) -> float:
     """How near (m) two joints are one and the same; NaN where no bone is known."""
-    return settings.min_separation * float(_nanmedian(figures.length_m[: len(skeleton.bones)], 0))
+    return settings.min_separation * float(median_of_known(figures.length_m[: len(skeleton.bones)], 0))
 
 
 def _gaps(points: InstancePoints, joints: Sequence[int]) -> Array:
     """Median distances (n, K) of n joints from all; NaN where they never are together."""
     apart = [np.linalg.norm(points.xyz - points.xyz[:, :, j : j + 1], axis=-1) for j in joints]
     K = points.xyz.shape[2]
-    return np.array([_nanmedian(one.reshape(-1, K), 0) for one in apart]).reshape(len(joints), K)
+    return np.array([median_of_known(one.reshape(-1, K), 0) for one in apart]).reshape(len(joints), K)
 
 
 def links_of(skeleton: Skeleton) -> tuple[tuple[int, int], ...]:
@@ -138,26 +140,32 @@ def link_figures(points: InstancePoints, skeleton: Skeleton, fewest: int = 1) ->
     """
     links = np.array(links_of(skeleton), dtype=np.int64).reshape(-1, 2)
     length, noise = _lengths(points, links)  # (F, H, L)
-    median = _nanmedian(length, 0)  # (H, L)
+    median = median_of_known(length, 0)  # (H, L)
     expected = np.array(_hand_lengths()) if skeleton == HAND_21 else None
-    size = np.ones((len(median), 1)) if expected is None else _nanmedian(median / expected, 1)[:, None]
+    size = np.ones((len(median), 1)) if expected is None else median_of_known(median / expected, 1)[:, None]
     ratio = (
-        np.ones(len(links)) if expected is None else _nanmedian((length / size / expected).reshape(-1, len(links)), 0)
+        np.ones(len(links))
+        if expected is None
+        else median_of_known((length / size / expected).reshape(-1, len(links)), 0)
     )
     # Two joints in one place have no length to take a share of: the length that they should have is taken where it is known.
     scale = np.fmax(median, 0 if expected is None else expected * size)
     relative = ((length - median) / scale).reshape(-1, len(links))
-    spread = 1.4826 * _nanmedian(np.abs(relative), 0)
-    explained = _nanmedian((noise / scale**2).reshape(-1, len(links)), 0)
+    spread = 1.4826 * median_of_known(np.abs(relative), 0)
+    explained = median_of_known((noise / scale**2).reshape(-1, len(links)), 0)
     count = np.isfinite(relative).sum(axis=0)
     known = count >= fewest
-    unsure = 1.25 * spread / np.sqrt(np.maximum(count, 1))
+    views = points.inliers.sum(axis=-1)[np.isfinite(points.xyz[..., 0])]
+    lasting = explained if len(views) and np.median(views) <= 2 else 0.0
+    unsure = np.sqrt((1.25 * spread) ** 2 / np.maximum(count, 1) + lasting)
 
     def shown(values: Array) -> Array:
         return np.where(known, values, np.nan)
 
     excess = np.sqrt(np.maximum(spread**2 - explained, 0))
-    return LinkFigures(links, shown(_nanmedian(median, 0)), shown(ratio), shown(excess), shown(spread), unsure, count)
+    return LinkFigures(
+        links, shown(median_of_known(median, 0)), shown(ratio), shown(excess), shown(spread), unsure, count
+    )
 
 
 def _lengths(points: InstancePoints, links: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -170,10 +178,6 @@ def _lengths(points: InstancePoints, links: NDArray[np.int64]) -> tuple[Array, A
     xx, xy, xz, yy, yz, zz = np.moveaxis(points.covariance[:, :, first] + points.covariance[:, :, second], -1, 0)
     variance = x * x * xx + y * y * yy + z * z * zz + 2 * (x * y * xy + x * z * xz + y * z * yz)
     return length, variance
-
-
-def _nanmedian(values: Array, axis: int) -> Array:
-    return np.asarray(np.ma.filled(np.ma.median(np.ma.masked_invalid(values), axis=axis), np.nan), dtype=np.float64)
 
 
 def _doubts(figures: LinkFigures, settings: GateSettings) -> tuple[Array, Array]:
@@ -297,7 +301,7 @@ def _disagreeing(
     agree = points.inliers.sum(axis=(0, 1, 3))
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(could >= settings.min_comparisons, agree / could, np.nan)
-    usual = float(_nanmedian(share, 0))
+    usual = float(median_of_known(share, 0))
     if not np.isfinite(usual) or usual < 0.1:
         return []
     limit = settings.min_agreement * usual

@@ -165,8 +165,8 @@ def judge_drift(
     number = figures["round"]
     if agreeing < agreeing_best:
         message = (
-            f"round {number} drifts: {agreeing} joints of the held-out frames agree with the other cameras, {agreeing_best} "
-            "did before it; it is not kept"
+            f"round {number} drifts and is not kept: {agreeing} joints of the held-out frames agree with the other cameras, "
+            f"{agreeing_best} did before it"
         )
         alarms.append(Alarm("drift", None, None, message, float(agreeing), float(agreeing_best)))
     spread, spread_best = figures["bone_spread"], best["bone_spread"]

@@ -41,6 +41,17 @@ class HandTarget(Target):
         """Places of the left and of the right hand's joints, (2, 21)."""
         return hand_joints(full)
 
+    def own_keypoints(self, keypoints: Keypoints2D) -> Keypoints2D:
+        """Return the keypoints, of a skeleton that has arms."""
+        wanted = [f"{side}_{joint}" for side in SIDES for joint in ("wrist", "elbow")]
+        missing = [joint for joint in wanted if joint not in keypoints.skeleton]
+        if missing:
+            raise PosekitError(
+                f"{keypoints.source}: keypoints are of {keypoints.skeleton.name}, without {', '.join(missing)}: hands are "
+                "looked for beyond the arms of a body, or are keypoints themselves (HAND_21); for another skeleton: --learn"
+            )
+        return keypoints
+
     def scene(self, keypoints: Keypoints2D, rig: Rig, settings: ReconstructionSettings, min_views: int) -> Scene:
         """Tell people apart, mend left and right, and triangulate the bodies.
 
@@ -53,7 +64,8 @@ class HandTarget(Target):
         scene = Scene(bodies.detections, bodies.people, residual, rig, min_views)
         if not self.boxes(scene, bodies.people, bodies.detections).found.any():
             raise PosekitError(
-                f"{keypoints.source}: no wrist and elbow could be triangulated, so there is no hand to look at"
+                f"{keypoints.source}: no wrist and elbow could be triangulated, so there is no hand to look at; where no arm "
+                "is in the pictures, hands' own keypoints (MediaPipe, posekit detect --hands-anywhere) tell where they are"
             )
         return scene
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.bootstrap.medians import median_of_known
 from posekit.camera import Rig
 from posekit.detection.hand_box import HandBox
 from posekit.detection.projected_boxes import boxes_from_arms_in_space
@@ -40,7 +41,7 @@ def hand_boxes_of(people: Keypoints3D, detections: Keypoints2D, rig: Rig) -> Han
     for name in SIDES:
         wrist_joint, elbow_joint = people.skeleton.index(f"{name}_wrist"), people.skeleton.index(f"{name}_elbow")
         wrist, elbow = people.xyz[:, :, wrist_joint], people.xyz[:, :, elbow_joint]  # (F, P, 3)
-        length = np.broadcast_to(_median_over_frames(np.linalg.norm(wrist - elbow, axis=-1)), wrist.shape[:2])
+        length = np.broadcast_to(median_of_known(np.linalg.norm(wrist - elbow, axis=-1)), wrist.shape[:2])
         agrees = people.inliers[:, :, wrist_joint, :, None]
         seen = np.where(agrees, detections.xy[:, :, :, wrist_joint].swapaxes(1, 2), np.nan)  # (F, P, C, 2)
         boxes.append(boxes_from_arms_in_space(wrist, elbow, length, rig, name == "left", seen))
@@ -54,9 +55,3 @@ def hand_boxes_of(people: Keypoints3D, detections: Keypoints2D, rig: Rig) -> Han
         of_hands([getattr(box, n) for box in boxes]) for n in ("centre", "side", "angle", "left")
     )
     return HandBox(centre, side, angle, left)
-
-
-def _median_over_frames(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median over the first axis without NaN; NaN where all are."""
-    masked: NDArray[np.float64] = np.ma.median(np.ma.masked_invalid(values), axis=0).filled(np.nan)
-    return masked

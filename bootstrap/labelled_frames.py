@@ -100,11 +100,16 @@ def _nearest(joints: NDArray[np.float64], boxes: HandBox, part: int, parts: int)
     return nearest if distance[nearest] < boxes.side[nearest] / 2 else -1
 
 
-def split_labels(labels: LabelledInstances) -> tuple[LabelledInstances, LabelledInstances]:
-    """Return those to learn from and those to measure by: the last quarter of the labelled frames, where there are enough."""
+def split_labels(labels: LabelledInstances, held_out: NDArray[np.bool_]) -> tuple[LabelledInstances, LabelledInstances]:
+    """Return those to learn from and those to measure by: the last quarter of the labelled frames, where there are enough.
+
+    Those of frames that are held out (F,) are never learnt from, unless there are no others.
+    """
     frames = np.unique(labels.place)
     kept = len(frames) // 4 if len(frames) >= ENOUGH_TO_MEASURE else 0
-    apart = np.isin(labels.place, frames[len(frames) - kept :])
+    apart = np.isin(labels.place, frames[len(frames) - kept :]) | held_out[labels.place]
+    if apart.all():
+        apart[:] = False
     return labels.pick(~apart), labels.pick(apart)
 
 

@@ -49,6 +49,25 @@ def rejected_frames(folder: str | Path) -> frozenset[ReviewedFrame]:
     return decisions_of(folder).rejected
 
 
+def learnt_what_is_rejected(folder: str | Path, number: int) -> bool:
+    """Whether a round of a run learnt from frames that are rejected by now: then the next one is to be run without them."""
+    rejected = rejected_frames(folder)
+    selection = Path(folder) / f"round_{number}" / "selection.json"
+    if not rejected or not selection.exists():
+        return False
+    try:
+        instances = json.loads(selection.read_text(encoding="utf-8"))["instances"]
+        chosen = {
+            ReviewedFrame(row["frame"], instance["person"], instance["part"])
+            for instance in instances
+            for row in instance["frames"]
+            if row["chosen"]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise PosekitError(f"{selection}: is damaged ({error})") from None
+    return bool(chosen & rejected)
+
+
 def decisions_of(folder: str | Path) -> Decisions:
     """Read and check ``review.json`` of a run folder; no decisions where there is none."""
     path = Path(folder) / REVIEW_FILE

@@ -26,6 +26,7 @@ from posekit.bootstrap.labelled_frames import (
     place_labels,
     split_labels,
 )
+from posekit.bootstrap.review import learnt_what_is_rejected
 from posekit.bootstrap.rig_step import prepared_scene
 from posekit.bootstrap.searching import search_crops
 from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
@@ -64,10 +65,11 @@ def bootstrap(
 
     on_round: called with the number of each round whose figures have been written, 0 included.
 
-    A round after which fewer joints of the held-out frames are within 0.2 B of what the other cameras say is not kept: it is
-    told in a PosekitWarning, what follows starts from the round before, and so does ``keypoints3d.h5``. The rounds end by the
-    rule of `BootstrapSettings`, min_gain and patience. engine: where detection and the cutting of labels run, threads of this
-    process if not given; the results are the same with any.
+    A round after which fewer joints of the held-out frames are within 0.2 B of what the other cameras say is not kept; with two
+    cameras, of which none can be held out, one after which bones keep their lengths less well. That is told in a
+    PosekitWarning, what follows starts from the round before, and so does ``keypoints3d.h5``. The rounds end by the rule of
+    `BootstrapSettings`, min_gain and patience, but not before a round has learnt without the frames that a person rejected.
+    engine: where detection and the cutting of labels run, threads of this process if not given; the results are the same.
 
     Raises PosekitError where the capture makes no label at all.
     """
@@ -79,19 +81,19 @@ def bootstrap(
     for number in range(1, settings.rounds + 1):
         after, trained, figures, gates = _round(run, state, detector, number)
         before, now = _agreeing_joints(best), _agreeing_joints(figures)
-        figures["kept"] = now >= before
         drift = judge_drift(figures, best, now, before)
+        # Where no camera can be held out, as of two, anatomy is all there is to tell that a round has made it worse.
+        judged = figures["heldout_joints"] > 0
+        figures["kept"] = now >= before if judged else not drift.alarms
         write_json(folder / f"round_{number}" / "gates.json", (gates + drift).as_json())
         write_json(folder / f"round_{number}" / "metrics.json", figures)
         history.append(figures)
         finished(number)
         if figures["kept"]:
             state, detector, best = after, trained, figures
-        else:
-            _tell_of_a_worse_round(folder / f"round_{number}", number, before, now)
-        told = _tell(gates, told)
+        told = _tell(gates + drift, told)
         without_gain = 0 if now >= before * (1 + settings.min_gain) and now > before else without_gain + 1
-        if without_gain >= settings.patience:
+        if without_gain >= settings.patience and not learnt_what_is_rejected(folder, number):
             break
     state.people.save(folder / "keypoints3d.h5")
     return history
@@ -113,7 +115,8 @@ def begin(
     initial = initial_samples(start, settings, folder, progress)
     learnt = truth = None
     if start.labelled is not None:
-        learnt, truth = split_labels(place_labels(start.labelled, start.target, scene, boxes))
+        candidates, _ = split_frames(len(scene.detections.frames), settings.heldout_share)
+        learnt, truth = split_labels(place_labels(start.labelled, start.target, scene, boxes), ~candidates)
         own = labelled_crops(learnt, start.capture, scene, start.detector.crop_size, folder)
         initial = replace(initial, training=(*initial.training, own))
     run = Run(start, scene, settings, initial, folder, progress, engine, truth, gates)
@@ -203,22 +206,12 @@ def _round(
 
 
 def _tell(gates: Gates, told: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
-    """Warn of the alarms that have not been told of; returns those that have been."""
+    """Warn of the alarms that have not been told of, of drift in every round; returns those that have been."""
     known = {(alarm.kind, alarm.camera, alarm.joint) for alarm in told}
     for alarm in gates.alarms:
-        if (alarm.kind, alarm.camera, alarm.joint) not in known:
+        if alarm.kind == "drift" or (alarm.kind, alarm.camera, alarm.joint) not in known:
             warnings.warn(PosekitWarning(alarm.message), stacklevel=3)
     return (*told, *gates.alarms)
-
-
-def _tell_of_a_worse_round(place: Path, number: int, before: int, now: int) -> None:
-    warnings.warn(
-        PosekitWarning(
-            f"{place}: round {number} is not kept: {now} joints of the held-out frames agree with the other cameras, "
-            f"{before} did before it"
-        ),
-        stacklevel=3,
-    )
 
 
 def _agreeing_joints(figures: dict[str, Any]) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.bootstrap.medians import median_of_known
 from posekit.point_status import PointStatus
-from posekit.skeleton import HAND_21, Skeleton
+from posekit.skeleton import Skeleton
 
 #: Why a frame is not chosen.
 HELD_OUT, REJECTED = "held out", "rejected by review"
@@ -179,22 +180,11 @@ def frame_scores(
     return scores
 
 
-def implausible_joints(
-    xyz: NDArray[np.floating],
-    status: NDArray[np.integer],
-    settings: SelectionSettings,
-    skeleton: Skeleton = HAND_21,
-) -> NDArray[np.bool_]:
-    """Joints (F, K) of one instance that move or stretch as none does; see `implausible_by`."""
-    speed, length = implausible_by(xyz, status, settings, skeleton)
-    return speed | length
-
-
 def implausible_by(
     xyz: NDArray[np.floating],
     status: NDArray[np.integer],
     settings: SelectionSettings,
-    skeleton: Skeleton = HAND_21,
+    skeleton: Skeleton,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Joints (F, K) that move, and joints that stretch, as none does.
 
@@ -204,7 +194,7 @@ def implausible_by(
     there = status == PointStatus.OK
     parent, child = np.array(skeleton.bones, dtype=np.int64).reshape(-1, 2).T
     length = np.linalg.norm(xyz[:, child] - xyz[:, parent], axis=-1)  # (F, B)
-    median = _median(length, axis=0)
+    median = median_of_known(length, axis=0)
     with np.errstate(invalid="ignore"):
         off = np.abs(length - median) > settings.bone_tolerance * median
     stretched = np.zeros(there.shape, dtype=np.bool_)
@@ -213,7 +203,7 @@ def implausible_by(
     step = np.full(there.shape, np.nan)
     step[1:] = np.linalg.norm(np.diff(xyz, axis=0), axis=-1)
     with np.errstate(invalid="ignore"):
-        jumps = (step > settings.min_jump) & (step > settings.max_speed_ratio * _median(step, axis=1)[:, None])
+        jumps = (step > settings.min_jump) & (step > settings.max_speed_ratio * median_of_known(step, axis=1)[:, None])
     jumps[:-1] |= jumps[1:].copy()
     return jumps & there, stretched & there
 
@@ -230,12 +220,6 @@ def _from_the_root(bones: Sequence[tuple[int, int]]) -> list[int]:
         reached |= {bones[b][1] for b in next_ones}
         waiting = [b for b in waiting if b not in next_ones]
     return order
-
-
-def _median(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
-    """Median along an axis without NaN; NaN where all are."""
-    masked: NDArray[np.float64] = np.ma.median(np.ma.masked_invalid(values), axis=axis).filled(np.nan)
-    return masked
 
 
 def select_frames(scores: NDArray[np.float64], window: int, count: int) -> NDArray[np.int64]:

@@ -112,8 +112,9 @@ def triangulate_step(run: Run, detections: Keypoints2D, place: Path) -> tuple[Ro
             people = target.reconstruct(scene, detections, limits)
         boxes = run.boxes(people, detections)
     with timed(place, "evidence"):
-        evidence = held_out_evidence(found, limits, scene.rig, target.groups, target.hidden(people))
-        evidence = evidence.without(scene.rig.names, gates.excluded_cameras)
+        evidence = held_out_evidence(
+            found, limits, scene.rig, target.groups, target.hidden(people), gates.excluded_cameras
+        )
     if not (place / "keypoints3d.h5").exists():
         people.save(place / "keypoints3d.h5")
     state = RoundState(detections, people, target.take(detections), target.points(people), limits, boxes, evidence)

@@ -143,15 +143,19 @@ class SubjectTarget(Target):
 
     def boxes(self, scene: Scene, people: Keypoints3D, detections: Keypoints2D) -> HandBox:
         """Place a box around the subject as it is triangulated, else around what the view detected; both steady over time."""
-        projected = np.stack([camera.project(people.xyz) for camera in scene.rig.cameras], axis=1)  # (F, C, P, K, 2)
-        known = np.isfinite(projected).all(axis=-1).sum(axis=-1) * 2 >= self.skeleton.joint_count
-        xy = np.where(known[..., None, None], projected, detections.xy)
-        centre, side = _middle(xy), box_sides(xy)
-        centre, side = _nearest_in_time(centre), _nearest_in_time(side[..., None])[..., 0]
+        xy = self.places_px(scene, people, detections)
+        centre, side = nearest_in_time(_middle(xy)), nearest_in_time(box_sides(xy)[..., None])[..., 0]
         for c, camera in enumerate(scene.rig.cameras):
             outside = ~camera.in_picture(centre[:, c])
             centre[:, c][outside] = np.nan
-        return HandBox(centre, SUBJECT_BOX * side)
+        return HandBox(centre, self.box_factor * side)
+
+    def places_px(self, scene: Scene, people: Keypoints3D, detections: Keypoints2D) -> NDArray[np.float64]:
+        """Where the views have the joints (F, C, H, K, 2): projected where half of them are triangulated, else as detected."""
+        projected = np.stack([camera.project(people.xyz) for camera in scene.rig.cameras], axis=1)  # (F, C, P, K, 2)
+        known = np.isfinite(projected).all(axis=-1).sum(axis=-1) * 2 >= self.skeleton.joint_count
+        places: NDArray[np.float64] = np.where(known[..., None, None], projected, detections.xy)
+        return places
 
     def take_labels(self, labelled: Keypoints2D) -> InstanceDetections:
         """Take the joints by their names."""
@@ -159,7 +163,7 @@ class SubjectTarget(Target):
 
     def box_of_labels(self, joints_px: NDArray[np.float64], part: int) -> HandBox:
         """Place a box around the labels."""
-        return HandBox(_middle(joints_px), SUBJECT_BOX * hand_box_sides(joints_px))
+        return HandBox(_middle(joints_px), self.box_factor * hand_box_sides(joints_px))
 
 
 def _nobody(keypoints: Keypoints2D) -> Keypoints3D:
@@ -187,7 +191,7 @@ def _middle(xy: NDArray[np.floating]) -> NDArray[np.float64]:
     return middle
 
 
-def _nearest_in_time(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def nearest_in_time(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fill gaps of values (F, C, H, D) by those of the nearest frame that has any, within reach."""
     F = len(values)
     known = np.isfinite(values).all(axis=-1)  # (F, C, H)

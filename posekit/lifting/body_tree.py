@@ -110,3 +110,13 @@ class BodyTree:
         """Joints (..., J, 3) relative to the root, of bones (..., 3, B)."""
         xyz: NDArray[np.float64] = (vectors @ self.sums.T).swapaxes(-1, -2)
         return xyz
+
+
+def height_of(joints: NDArray[np.floating], tree: BodyTree) -> float | None:
+    """Height (metres) by the bones of legs and trunk that are known of joints (F, J, 3); None where none of them ever is."""
+    length = np.linalg.norm(tree.bone_vectors(joints), axis=-2)
+    median = np.ma.median(np.ma.masked_invalid(length), axis=0).filled(np.nan)
+    counted = tree.upright & np.isfinite(median)
+    if not counted.any():
+        return None
+    return float(MEAN_HEIGHT * median[counted].sum() / tree.usual_lengths[counted].sum())

@@ -11,7 +11,7 @@ from posekit.camera import Camera, Rig
 from posekit.errors import PosekitError
 from posekit.geometry.alignment import align_similarity
 from posekit.keypoints import Keypoints3D, KeypointSource
-from posekit.lifting.body_tree import MEAN_HEIGHT, BodyTree
+from posekit.lifting.body_tree import BodyTree, height_of
 from posekit.lifting.inputs import FollowSettings, ViewPeople, ViewPerson, follow_people
 from posekit.lifting.people import LiftedPerson, LifterLike, LiftSettings, lift_person
 from posekit.lifting.result import as_keypoints3d, world_of
@@ -74,7 +74,9 @@ def complete_people(
         rows = work.rows_of(view.frames)
         for person in view.people:
             p = _person_of(person, rows, work.joints, camera, settings)
-            own = lifting if p is None else replace(lifting, height=lifting.height or _height(work.joints[:, p], tree))
+            own = (
+                lifting if p is None else replace(lifting, height=lifting.height or height_of(work.joints[:, p], tree))
+            )
             if p is None and len(person.rows) < settings.alone_seconds * (view.fps or known.fps or 30.0):
                 continue
             lifted = lift_person(person, view, lifter, camera, own)
@@ -107,16 +109,6 @@ def _person_of(
         if near.sum() > max(best, 0.5 * common.sum()):
             best, found = float(near.sum()), p
     return found
-
-
-def _height(joints: NDArray[np.float64], tree: BodyTree) -> float | None:
-    """Height by the bones of legs and trunk that are known (F, J, 3); None where none of them ever is."""
-    length = np.linalg.norm(joints[:, tree.bones[:, 1]] - joints[:, tree.bones[:, 0]], axis=-1)
-    median = np.ma.median(np.ma.masked_invalid(length), axis=0).filled(np.nan)
-    counted = tree.upright & np.isfinite(median)
-    if not counted.any():
-        return None
-    return float(MEAN_HEIGHT * median[counted].sum() / tree.usual_lengths[counted].sum())
 
 
 @dataclass(frozen=True, eq=False)

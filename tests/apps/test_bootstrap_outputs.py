@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import cv2
 import pytest
-from bootstrap_run_folder import ALARM, write_run
 from rich.console import Console
 
+from bootstrap_run_folder import ALARM, write_run
 from posekit.apps.bootstrap_outputs import print_figures, run_figures, write_outputs, write_pictures, write_round_report
 from posekit.apps.main import main
 from posekit.errors import PosekitWarning

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lifted_people import KnowingLifter, camera, filmed, moving_person
 
+from lifted_people import KnowingLifter, camera, filmed, moving_person
 from posekit.apps import lift_inputs
 from posekit.apps.main import main
 from posekit.calibration.formats import write_aniposelib
@@ -97,7 +97,6 @@ def test_what_several_cameras_missed_is_completed(given, tmp_path, capsys):
         (("--height", "17"), "--height: found 17"),
         (("--camera", "left"), "has no camera 'left'; it has: cam"),
         (("--person", "3"), "--person 3: .* has 1 people"),
-        (("--focal", "900"), "give --size too"),
         (("--detector", "rtmpose"), "is no video"),
         (("--complete", "holed.h5"), "needs --rig"),
     ],
@@ -105,7 +104,8 @@ def test_what_several_cameras_missed_is_completed(given, tmp_path, capsys):
 def test_mistakes_get_one_line_and_leave_nothing(given, tmp_path, capsys, options, message):
     before = sorted(tmp_path.iterdir())
     assert run(given, *options) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    # Only warnings, such as that of the picture's size, stand before it.
+    line = capsys.readouterr().err.strip().splitlines()[-1]
     import re
 
     assert re.search(message, line), line

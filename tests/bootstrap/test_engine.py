@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bootstrap_processes import end_this_process, scaled
 
+from bootstrap_processes import end_this_process, scaled
 from posekit.bootstrap.capture_tasks import cut_in_capture, detect_in_capture, stretches
 from posekit.bootstrap.engine import HereEngine, ProcessEngine, RayEngine, make_engine, usable_cores
 from posekit.calibration.formats import read_rig

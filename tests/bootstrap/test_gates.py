@@ -176,7 +176,7 @@ def test_two_cameras_are_not_judged_and_it_is_said_why():
 
 def test_turning_a_camera_back_finds_the_turn():
     rig = ring_rig(1)
-    points = (*np.random.default_rng(0).uniform(-0.5, 0.5, (200, 3)), 0, 0, 0.95)
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (200, 3)) + np.array([0, 0, 0.95])
     own = rig.cameras[0].project(points)
     own[::5] += 300.0  # a fifth is astray
     turned = turned_to_fit(knocked(rig, 0, 7.0, 0).cameras[0], own, points, 2.0)

@@ -8,8 +8,8 @@ import signal
 import h5py
 import numpy as np
 import pytest
-from bootstrap_processes import run_rounds, write_small_capture
 
+from bootstrap_processes import run_rounds, write_small_capture
 from posekit.apps.bench_bootstrap_kills import run_differences
 
 #: In the middle of writing so many files since the process began.

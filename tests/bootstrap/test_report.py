@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from bootstrap_run_folder import ALARM, LABELLED, NAMES, write_run
 
+from bootstrap_run_folder import ALARM, LABELLED, NAMES, write_run
 from posekit.bootstrap.pages.curves import Curve, chart
 from posekit.bootstrap.pages.round_tables import geometry_share
 from posekit.bootstrap.pages.run_files import RunFiles

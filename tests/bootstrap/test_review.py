@@ -10,14 +10,15 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from bootstrap_run_folder import DOUBTFUL, FRAMES, LABELLED, NAMES, write_run
 
+from bootstrap_run_folder import DOUBTFUL, FRAMES, LABELLED, NAMES, write_run
 from posekit.bootstrap.pages.review_page import write_review_page
 from posekit.bootstrap.review import (
     Decisions,
     ReviewedFrame,
     decisions_of,
     keep_decisions,
+    learnt_what_is_rejected,
     read_decisions,
     rejected_frames,
 )
@@ -239,3 +240,15 @@ console.log(JSON.stringify({{ shown, saved, text: elements.text.value, count: el
     decided = read_decisions(tmp_path / "review.json", made.folder)
     items = [ReviewedFrame(**item) for item in data["items"]]
     assert decided == Decisions(frozenset({items[0], items[2]}), frozenset({items[1]}))
+
+
+def test_a_round_that_learnt_from_what_is_rejected_by_now_is_told(tmp_path):
+    rows = [{"frame": 7, "chosen": True}, {"frame": 8, "chosen": False}]
+    (tmp_path / "round_1").mkdir()
+    selection = {"instances": [{"person": 0, "part": "left_hand", "frames": rows}]}
+    (tmp_path / "round_1" / "selection.json").write_text(json.dumps(selection))
+    assert not learnt_what_is_rejected(tmp_path, 1)
+    for frame, told in ((8, False), (7, True)):
+        rejected = [{"frame": frame, "person": 0, "part": "left_hand"}]
+        (tmp_path / "review.json").write_text(json.dumps({"schema": "posekit.review/1", "rejected": rejected}))
+        assert learnt_what_is_rejected(tmp_path, 1) == told

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tool_scene import DEFINITION, film_cross
 
 from posekit.apps.main import main
 from posekit.bootstrap.rounds import bootstrap
@@ -16,6 +15,7 @@ from posekit.capture import Capture
 from posekit.detection.detector_file import load_detector
 from posekit.keypoints import Keypoints2D
 from posekit.people.hands import hand_box_sides
+from tool_scene import DEFINITION, film_cross
 
 FRAMES = 24
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tool_scene import CROSS, DEFINITION, cross_in_space, cross_rig
 
 from posekit.bootstrap.instances import PAPER_AGREEMENT, InstanceDetections, agreement_thresholds, triangulate_instances
 from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, split_labels
@@ -17,6 +16,7 @@ from posekit.errors import PosekitError
 from posekit.people.reconstruction import ReconstructionSettings
 from posekit.skeleton import BODY_25B, with_hands
 from scenes import observe, ring_rig, walk
+from tool_scene import CROSS, DEFINITION, cross_in_space, cross_rig
 
 
 @pytest.fixture
@@ -150,9 +150,11 @@ def test_labels_find_their_instance_and_the_last_ones_measure(cross):
     labels = place_labels(labelled, cross, scene, nowhere)
     assert len(labels) == 10 * 4
     assert (labels.instance == 0).all()
-    learnt, apart = split_labels(labels)
+    learnt, apart = split_labels(labels, np.arange(40) >= 40)
     assert set(apart.place) == {32, 36}
     assert len(learnt) + len(apart) == len(labels)
+    assert set(split_labels(labels, np.arange(40) < 10)[1].place) == {0, 4, 8, 32, 36}
+    assert len(split_labels(labels, np.arange(40) >= 0)[0]) == len(labels)  # nothing else to learn from
     found = cross.take(keypoints)
     assert measure_on_labels(found, apart)["pck"] == 1.0
     blind = InstanceDetections(found.xy, np.zeros_like(found.confidence))

@@ -13,12 +13,16 @@ AS_RECORDED = PoseMixing(
     other_arm=0,
     other_legs=0,
     other_head=0,
+    one_leg=0,
     between=0,
     crouch=0,
     turn_arm=0,
     turn_leg=0,
+    wide=0,
     turn_head=0,
+    turn_chest=0,
     lean=0,
+    bow=0,
     toppled=0,
     bodies=None,
 )
@@ -89,8 +93,7 @@ def test_without_mixing_every_pose_is_a_recorded_one_or_its_mirror_image() -> No
 
 def test_arms_of_others_are_told_in_the_chests_frame() -> None:
     clips = [recorded(seed=seed, frames=3, skeleton=LIFTER_15, name=str(seed)) for seed in range(2)]
-    mixing = PoseMixing(**{**vars(AS_RECORDED), "other_arm": 1.0})
-    poses = MixedPoses(clips, LIFTER_15, mixing)
+    poses = MixedPoses(clips, LIFTER_15, with_mixing(other_arm=1.0))
     plan = poses.plan
     drawn = BodyTable.of(plan, [poses.draw(300, np.random.default_rng(0))])
     arm, legs = plan.groups["left_arm"], plan.groups["legs"]
@@ -158,6 +161,102 @@ def test_proportions_that_were_drawn_are_measured() -> None:
     assert found == pytest.approx(expected, rel=1e-4)  # float32
 
 
+def with_mixing(**changed: float) -> PoseMixing:
+    return PoseMixing(**{**vars(AS_RECORDED), **changed})
+
+
+def legs_of(xyz: np.ndarray) -> np.ndarray:
+    """Thigh and shank of the left leg and of the right, in the world, (B, 2, 6)."""
+    bones = [
+        [xyz[:, LIFTER_15.index(f"{side}_{end}")] - xyz[:, LIFTER_15.index(f"{side}_{start}")]
+         for start, end in (("hip", "knee"), ("knee", "ankle"))]
+        for side in ("left", "right")
+    ]  # fmt: skip
+    return np.moveaxis(np.array(bones), 2, 0).reshape(len(xyz), 2, 6)
+
+
+def test_whoever_bows_stands_on_the_same_leg_and_keeps_every_bone() -> None:
+    clip = recorded(frames=1, skeleton=LIFTER_15)
+    poses = MixedPoses([clip], LIFTER_15, with_mixing(bow=1.0))
+    rng = np.random.default_rng(0)
+    upright = assemble(poses.plan, poses.table.pelvis, poses.table.chest, poses.table.directions, poses.table.lengths)
+    drawn = poses.draw(600, rng)
+    for joint, lengths in lengths_of(drawn, LIFTER_15).items():
+        known = lengths_of(upright, LIFTER_15)[joint]
+        assert np.abs(lengths[:, None] - known).min(axis=1).max() < 1e-5, joint  # float32
+
+    # A turn about the vertical keeps a bone's height and its extent along the ground.
+    def signature(xyz: np.ndarray) -> np.ndarray:
+        legs = legs_of(xyz).reshape(len(xyz), 2, 2, 3)
+        return np.concatenate((legs[..., 2], np.linalg.norm(legs[..., :2], axis=-1)), axis=-1)
+
+    away = np.abs(signature(drawn)[:, None] - signature(upright)).max(axis=-1)  # (B, 2 poses, 2 legs)
+    pose = away.min(axis=-1).argmin(axis=1)
+    stands = away[np.arange(len(drawn)), pose] < 1e-5
+    assert stands.any(axis=1).all()
+    shares = [(stands == kind).all(axis=1).mean() for kind in ((True, False), (False, True), (True, True))]
+    # A third each: four standard deviations of 600 draws.
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.08)
+    trunk, before = drawn[:, LIFTER_15.index("neck")], upright[:, LIFTER_15.index("neck")]
+    assert np.abs(trunk[:, 2] - before[pose, 2]).max() > 0.1
+
+
+def test_a_lent_leg_is_one_alone_and_of_another_pose() -> None:
+    clips = [recorded(seed=seed, frames=3, skeleton=LIFTER_15, name=str(seed)) for seed in range(2)]
+    poses = MixedPoses(clips, LIFTER_15, with_mixing(one_leg=1.0))
+    drawn = BodyTable.of(poses.plan, [poses.draw(400, np.random.default_rng(0))])
+
+    def nearest(joints: tuple[str, ...]) -> np.ndarray:
+        bones = [poses.plan.children.index(joint) for joint in joints]
+        away = np.abs(drawn.directions[:, None, bones] - poses.table.directions[None, :, bones]).max(axis=(-1, -2))
+        assert away.min(axis=1).max() < 1e-3  # float32, taken apart again
+        return away.argmin(axis=1)
+
+    trunk = nearest(("neck",))
+    other = np.stack([nearest((f"{side}_knee", f"{side}_ankle")) != trunk for side in ("left", "right")])
+    assert not other.all(axis=0).any()
+    # Of 12 poses the other one is the same once in 12; four standard deviations of 400 draws.
+    np.testing.assert_allclose(other.mean(axis=1), 11 / 24, atol=0.1)
+
+
+def test_wide_turns_are_as_wide_and_as_frequent_as_asked_for() -> None:
+    clip = recorded(frames=1, skeleton=LIFTER_15)
+    poses = MixedPoses([clip], LIFTER_15, with_mixing(turn_arm=0.01, wide=0.3, turn_wide=0.5))
+    drawn = BodyTable.of(poses.plan, [poses.draw(2000, np.random.default_rng(0))])
+    upper = poses.plan.children.index("left_elbow")
+    cosine = (drawn.directions[:, None, upper] * poses.table.directions[None, :, upper]).sum(axis=-1).max(axis=1)
+    # 0.05 rad are five deviations of a usual turn, and next to none of the wide ones are so small.
+    wide = np.arccos(np.clip(cosine, -1, 1)) > 0.05
+    assert wide.mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_turned_chest_takes_arms_and_head_along() -> None:
+    clip = recorded(frames=1, skeleton=LIFTER_15)
+    poses = MixedPoses([clip], LIFTER_15, with_mixing(turn_chest=0.2))
+    drawn = BodyTable.of(poses.plan, [poses.draw(2000, np.random.default_rng(0))])
+    legs = list(poses.plan.groups["legs"])
+    away = np.abs(drawn.directions[:, None, legs] - poses.table.directions[:, legs]).max(axis=(-1, -2))
+    pose = away.argmin(axis=1)
+    assert away.min(axis=1).max() < 1e-3  # float32, taken apart again
+    arms = [*poses.plan.groups["left_arm"], *poses.plan.groups["right_arm"]]
+    now, before = drawn.directions[:, arms], poses.table.directions[pose][:, arms]
+    np.testing.assert_allclose(now @ now.swapaxes(1, 2), before @ before.swapaxes(1, 2), atol=1e-3)
+    # Of a turn about three axes, the line of the shoulders shows the two at right angles to it.
+    line, was = drawn.chest[..., 0], poses.table.chest[pose][..., 0]
+    angle = np.arccos(np.clip((line * was).sum(axis=-1), -1, 1))
+    assert np.sqrt(np.square(angle).mean()) == pytest.approx(0.2 * np.sqrt(2), rel=0.1)
+
+
+def test_left_and_right_are_drawn_alike() -> None:
+    drawn = MixedPoses([recorded(frames=30, skeleton=LIFTER_15)], LIFTER_15).draw(6000, np.random.default_rng(0))
+    mirrored = drawn[:, LIFTER_15.mirror]
+    # Turned at random about the vertical, heights are what a mirror may change: by nothing but chance.
+    for moment in (1, 2):
+        own, other = (drawn[..., 2] ** moment), (mirrored[..., 2] ** moment)
+        chance = np.sqrt((own.var(axis=0) + other.var(axis=0)) / len(drawn))
+        assert (np.abs(own.mean(axis=0) - other.mean(axis=0)) <= 5 * chance + 1e-9).all()
+
+
 def test_a_crouch_bends_knees_back_and_hips_forward_and_no_further_than_people_can() -> None:
     standing = np.zeros((1, 15, 3))
     # Looks along x with the left side at +y, straight legs, knees bent by 0.1 rad.
@@ -169,8 +268,7 @@ def test_a_crouch_bends_knees_back_and_hips_forward_and_no_further_than_people_c
     for joint, where in place.items():
         standing[0, LIFTER_15.index(joint)] = where
     clip = MocapClip("a", "", "", 30.0, LIFTER_15.joints, standing)
-    mixing = PoseMixing(**{**vars(AS_RECORDED), "crouch": 1.0})
-    poses = MixedPoses([clip], LIFTER_15, mixing)
+    poses = MixedPoses([clip], LIFTER_15, with_mixing(crouch=1.0))
     table = BodyTable.of(poses.plan, [poses.draw(500, np.random.default_rng(0))])
     thigh, shank = (table.directions[:, poses.plan.children.index(f"left_{j}")] for j in ("knee", "ankle"))
     lifted = np.arctan2(thigh[:, 2], -thigh[:, 1])

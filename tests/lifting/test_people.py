@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lifted_people import KnowingLifter, camera, filmed, moving_person
 
+from lifted_people import KnowingLifter, camera, filmed, moving_person
 from posekit.camera import Rig
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lifted_people import TREE, KnowingLifter, camera, filmed, moving_person
 from scipy.linalg import solveh_banded
 
+from lifted_people import TREE, KnowingLifter, camera, filmed, moving_person
 from posekit.lifting.banded import second_difference_pull, smoothness_bands, solve_translations
 from posekit.lifting.inputs import follow_people
 from posekit.lifting.people import LiftSettings, lift_people
