@@ -31,6 +31,7 @@ def run_figures(history: list[dict[str, Any]], run: Path) -> dict[str, Any]:
         "heldout_frames_before": before["heldout_frames"],
         "heldout_frames_after": after["heldout_frames"],
         "labels": sum(figures.get("labels", 0) for figures in history),
+        "finds": after.get("finds"),
         "rounds_kept": [row["round"] for row in kept],
         "rounds_not_kept": [row["round"] for row in history if row not in kept],
         "rig": rig_figures(files),
@@ -160,6 +161,14 @@ def _remarks(figures: dict[str, Any]) -> list[str]:
     lines.append(kept + (f"; not kept: {', '.join(map(str, not_kept))}" if not_kept else ""))
     told = dict.fromkeys(alarm["message"] for alarms in figures["alarms"].values() for alarm in alarms)
     lines += [f"alarm: {message}" for message in told]
+    if figures["finds"]:
+        told_of = ", ".join(
+            f"{camera} {row['found']} (of {row['missed']}, {row['known']} known to the others)"
+            for camera, row in figures["finds"].items()
+        )
+        lines.append(
+            f"detected where the start had nothing, within 0.2 B of what the other cameras triangulate: {told_of}"
+        )
     if figures["geometry_share"] is not None:
         lines.append(f"geometry took {100 * figures['geometry_share']:.1f} % of the time")
     return lines

@@ -190,3 +190,24 @@ def yield_figures(points: InstancePoints) -> dict[str, float | int | None]:
         "instance_frames": int((2 * there.sum(axis=-1) >= there.shape[-1]).sum()),
         "views_per_point": float(views.mean()) if views.size else None,
     }
+
+
+def finds_by_camera(
+    evidence: HeldOutEvidence, missed: NDArray[np.bool_], cameras: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count, for every camera, the instances that the start missed in it.
+
+    missed: (F, C, H), where the start's detections had nothing. known: of those, how many the other cameras triangulate.
+    found: how many of these have a detection now, in the sense of `HeldOutEvidence.detected`: near what the others say, so that
+    a lower threshold of confidence finds no more.
+    """
+    joints = evidence.error_px.shape[-1]
+    known = np.isfinite(evidence.reference_px).all(axis=-1).sum(axis=-1) >= least_joints(joints)
+    return {
+        name: {
+            "missed": int(missed[:, c].sum()),
+            "known": int((missed & known)[:, c].sum()),
+            "found": int((missed & evidence.detected)[:, c].sum()),
+        }
+        for c, name in enumerate(cameras)
+    }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.bootstrap.engine import Engine
-from posekit.bootstrap.evidence import by_camera_and_joint, summarise, yield_figures
+from posekit.bootstrap.evidence import by_camera_and_joint, finds_by_camera, summarise, yield_figures
 from posekit.bootstrap.gate_joints import link_figures
 from posekit.bootstrap.gate_records import Alarm, Gates
 from posekit.bootstrap.gates import gated_start, judge_drift, judge_start, label_movement
@@ -78,8 +78,10 @@ def bootstrap(
     finished = on_round or (lambda _: None)
     finished(0)
     best, without_gain = figures, 0
+    missed = ~(state.found.confidence > 0).any(axis=-1)
     for number in range(1, settings.rounds + 1):
         after, trained, figures, gates = _round(run, state, detector, number)
+        figures["finds"] = finds_by_camera(after.evidence, missed, run.scene.rig.names)
         before, now = _agreeing_joints(best), _agreeing_joints(figures)
         drift = judge_drift(figures, best, now, before)
         # Where no camera can be held out, as of two, anatomy is all there is to tell that a round has made it worse.

@@ -6,6 +6,7 @@ import pytest
 from posekit.bootstrap.evidence import (
     HeldOutEvidence,
     by_camera_and_joint,
+    finds_by_camera,
     held_out_evidence,
     summarise,
     yield_figures,
@@ -176,3 +177,15 @@ def test_of_many_cameras_each_is_held_out_in_a_part_of_the_frames():
     assert not held_out[0::2, 1::2].any()
     assert not held_out[1::2, 0::2].any()
     assert summarise(evidence)["heldout_pck"] == 1.0
+
+
+def test_finds_are_counted_where_the_start_had_nothing_and_the_others_know_the_hand():
+    # Two frames, two cameras, one hand: the others know it everywhere but in frame 1 of camera 1.
+    reference = np.zeros((2, 2, 1, 21, 2)) + np.arange(21)[:, None]
+    reference[1, 1] = np.nan
+    error = np.full((2, 2, 1, 21), 1.0)
+    error[0, 1] = 9.0  # detected, but far from what the others say
+    evidence = HeldOutEvidence(reference, error, np.full((2, 2, 1), 20.0))
+    missed = np.array([[[True], [True]], [[False], [True]]])
+    found = finds_by_camera(evidence, missed, ("a", "b"))
+    assert found == {"a": {"missed": 1, "known": 1, "found": 1}, "b": {"missed": 2, "known": 1, "found": 0}}
