@@ -95,7 +95,9 @@ def _pictures(folder: Path, start: "BootstrapInput", filmed: "FilmedHand", last:
 
     write_outputs(last.parent, start, lambda *_: None, report=True, review=False)
     shutil.copyfile(last.parent / "report.html", folder / "report.html")
-    shutil.copyfile(last / "labels.png", folder / "labels.png")
+    # Those of the last round that was kept, or of the first where none was.
+    labels = last if last.name != "round_0" else last.parent / "round_1"
+    shutil.copyfile(labels / "labels.png", folder / "labels.png")
     rig = filmed.rig.select(start.keypoints.cameras)
     for place, name in ((last.parent / "round_0", "before"), (last, "after")):
         people = Keypoints3D.load(place / "keypoints3d.h5")

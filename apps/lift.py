@@ -18,7 +18,7 @@ class LiftConfig:
     A joint that was seen is marked as lifted, one that was not as filled. With --rig the people stand in the rig's world.
     Otherwise the world is that of a level camera at the origin: X right, Y away from it, Z up; without its focal length the
     camera is taken for one whose focal length is the longer side of its picture, and where not even the picture's size is
-    known, for one far away, and everybody stays at Y = 0. The size of people is theirs if --height says it.
+    known, for the smallest usual one that holds every keypoint. The size of people is theirs if --height says it.
     """
 
     keypoints: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO_OR_KEYPOINTS")]
@@ -130,8 +130,6 @@ def _lift(config: LiftConfig, source: Any, lifter: Any, show: Any) -> tuple[Any,
 
     camera_name = choose_camera(source, config.camera)
     camera, placed = lens_of(config, camera_name, source)
-    if config.focal is not None and camera is None:
-        raise PosekitError(f"--focal {config.focal:g}: is of use with the picture's size only: give --size too")
     view = follow_people(source, camera_name, lifter.skeleton, follow_settings(config))
     if view.missing:
         told = f"{view.source}: {source.skeleton.name} has no {', '.join(view.missing)}; the lifter guesses them"

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from posekit.errors import PosekitError
+from posekit.errors import NoSpaceError, PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.point_status import PRESENT, PointStatus
 from posekit.skeleton import BODY_25, BODY_25B, HAND_21, Skeleton, with_hands
@@ -215,7 +215,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, make, monkeypatch):
         return create(self, name, *args, **kwargs)
 
     monkeypatch.setattr(h5py.Group, "create_dataset", fail_at_the_second)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NoSpaceError, match="no space left"):
         make(F=2).save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["k.h5"]

@@ -150,7 +150,7 @@ def test_every_command_is_listed(modules):
         for statement in ast.parse(file.read_text()).body
         if isinstance(statement, ast.FunctionDef) and statement.name == "main"
     }
-    assert set(command_line.COMMANDS.values()) == with_main - {"posekit.apps.main"}
+    assert {*command_line.COMMANDS.values(), *command_line.MODES.values()} == with_main - {"posekit.apps.main"}
 
 
 def test_installed_command_answers_and_fails_with_its_codes(tmp_path):

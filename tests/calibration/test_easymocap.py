@@ -7,7 +7,7 @@ import pytest
 
 from posekit.calibration.formats import find_format, read_rig, write_rig
 from posekit.camera import Camera, Rig
-from posekit.errors import PosekitError, PosekitWarning
+from posekit.errors import NoSpaceError, PosekitError, PosekitWarning
 from scenes import ring_rig
 
 # As a person writes it: whole numbers, the older D_, no size of the second camera.
@@ -160,6 +160,6 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NoSpaceError, match="no space left"):
         write_rig(tmp_path, ring_rig(2))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
