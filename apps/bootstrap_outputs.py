@@ -161,10 +161,11 @@ def _remarks(figures: dict[str, Any]) -> list[str]:
     lines.append(kept + (f"; not kept: {', '.join(map(str, not_kept))}" if not_kept else ""))
     told = dict.fromkeys(alarm["message"] for alarms in figures["alarms"].values() for alarm in alarms)
     lines += [f"alarm: {message}" for message in told]
-    if figures["finds"]:
+    finds = {camera: row for camera, row in (figures["finds"] or {}).items() if row["missed"]}
+    if finds:
         told_of = ", ".join(
             f"{camera} {row['found']} (of {row['missed']}, {row['known']} known to the others)"
-            for camera, row in figures["finds"].items()
+            for camera, row in finds.items()
         )
         lines.append(
             f"detected where the start had nothing, within 0.2 B of what the other cameras triangulate: {told_of}"
