@@ -78,7 +78,7 @@ def bootstrap(
     finished = on_round or (lambda _: None)
     finished(0)
     best, without_gain = figures, 0
-    missed = ~(state.found.confidence > 0).any(axis=-1)
+    missed = np.asarray((state.found.confidence <= 0).all(axis=-1))
     for number in range(1, settings.rounds + 1):
         after, trained, figures, gates = _round(run, state, detector, number)
         figures["finds"] = finds_by_camera(after.evidence, missed, run.scene.rig.names)
