@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.apps.detect_inputs import Arms, Progress
-from posekit.bootstrap.detecting import camera_frames
+from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.instances import InstanceDetections
 from posekit.capture import Capture

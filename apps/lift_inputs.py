@@ -117,11 +117,9 @@ def _video_size(config: "LiftConfig", camera: str) -> tuple[int, int] | None:
         return VideoReader(config.keypoints).size
     # The capture's folder of JSON, or the one camera's in it.
     for folder in (config.keypoints, config.keypoints.resolve().parent):
-        for name, video in videos_beside(folder).items():
-            if name != camera:
-                continue
-            size: tuple[int, int] = video.size
-            return size
+        video = videos_beside(folder).get(camera)
+        if video is not None:
+            return video.size
     return None
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.bootstrap.capture_tasks import cut_in_capture
 from posekit.bootstrap.crop_files import large_crop_size, load_crops, save_samples
-from posekit.bootstrap.detecting import camera_frames
 from posekit.bootstrap.labelled_frames import LabelledInstances
 from posekit.bootstrap.labels import crops_with_joints
 from posekit.capture import Capture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posekit.apps.in_step import keypoints_of_capture
-from posekit.bootstrap.detecting import camera_frames
+from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.camera import Rig
 from posekit.capture import Capture
 from posekit.errors import PosekitError, PosekitWarning

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from posekit.bootstrap.detecting import camera_frames
+from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, crop_from_image, cut_crops, transform_points
 from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
