@@ -14,7 +14,7 @@ class DistillationBench:
     teacher: Annotated[Path, tyro.conf.Positional]
     """Weights of the heavier detector (.safetensors)."""
     minutes: float = 10.0
-    """Time of each training; the teacher's answers are part of it."""
+    """Processor time of each training, by thread; the teacher's answers are part of it."""
     student: str = "tiny_hand_cpm"
     """Which network learns: one of posekit.models.hand_networks."""
     teacher_weight: float = 1.0

@@ -17,7 +17,8 @@ class NetworksBench:
     """Count the networks beside their papers; with --train-minutes, train the hand networks alike and compare them."""
 
     train_minutes: float | None = None
-    """Train every hand network for this long on the same drawn hands, and measure it on held-out ones."""
+    """Train every hand network for this long on the same drawn hands, and measure it on held-out ones; on the cpu, processor
+    time by thread."""
     networks: tuple[str, ...] = ()
     """The hand networks to time and train, by name; all if not given."""
     cache: Path | None = None

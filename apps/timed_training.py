@@ -1,7 +1,8 @@
 """Networks that are trained for the same time on the same drawn hands: what benchmarks of training have in common."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -102,6 +103,8 @@ def train_for(
 ) -> dict[str, Any]:
     """Train a network from the random weights of the seed until its time is over; return what it saw and scores.
 
+    On a processor that time is `processor_clock`'s.
+
     teacher, distillation: what it learns from beside the labels, and how.
     """
     from posekit.training.distillation import DistillationSettings
@@ -119,6 +122,7 @@ def train_for(
         TrainSettings(
             steps=10**9,  # the clock ends it
             seconds=seconds,
+            clock=processor_clock(config.threads) if device == "cpu" else time.monotonic,
             learning_rate=config.learning_rate,
             report_every=5,
             device=device,
@@ -134,6 +138,11 @@ def train_for(
         "crops_seen": int(history[-1]["samples"]),
         **figures_of(measure_detector(detector, hands.measure_on)),
     }
+
+
+def processor_clock(threads: int) -> Callable[[], float]:
+    """Return a clock in s that counts what this process computes, by thread, and so is fair beside other work."""
+    return lambda: time.process_time() / threads
 
 
 def figures_of(scores: "HandScores") -> dict[str, float]:

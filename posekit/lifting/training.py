@@ -38,14 +38,15 @@ from posekit.skeleton import Skeleton
 class LifterRun:
     """How long a training goes, and what it keeps.
 
-    steps: of generator and critic, one each. seconds: end after this long if that comes first; rates then follow the clock, and
-    two runs no longer agree bit for bit. seed: of the first weights and every draw. report_every: steps. checkpoint: file to
-    go on from if it exists, written every `checkpoint_every` steps.
+    steps: of generator and critic, one each. seconds: end after this long, by `clock` (in s), if that comes first; rates then
+    follow the clock, and two runs no longer agree bit for bit. seed: of the first weights and every draw. report_every: steps.
+    checkpoint: file to go on from if it exists, written every `checkpoint_every` steps.
     """
 
     steps: int
     seconds: float | None = None
     seed: int = 0
+    clock: Callable[[], float] = time.monotonic
     report_every: int = 100
     checkpoint: Path | None = None
     checkpoint_every: int = 1000
@@ -334,12 +335,12 @@ def train_lifter(training: LifterTraining, on_report: Callable[[LifterTraining],
     run = training.run
     if run.checkpoint is not None and run.checkpoint.exists():
         training.resume(run.checkpoint)
-    begun = time.monotonic() - training.seconds
+    begun = run.clock() - training.seconds
     sums: dict[str, list[float]] = {}
     while training.fraction < 1:
         for name, value in training.advance().items():
             sums.setdefault(name, []).append(value)
-        training.seconds = time.monotonic() - begun
+        training.seconds = run.clock() - begun
         if training.step % run.report_every == 0 or training.fraction >= 1:
             means = {name: float(np.mean(values)) for name, values in sums.items()}
             training.history.append({"step": training.step, "seconds": round(training.seconds, 2), **means})

@@ -71,7 +71,7 @@ def train(
     if settings.checkpoint is not None and settings.checkpoint.exists():
         run.resume(settings.checkpoint)
     log = RunLog(settings.losses, settings.tensorboard, run.step) if processes.first else RunLog(None, None)
-    started = time.monotonic() - run.seconds
+    started = settings.clock() - run.seconds
     losses: list[float] = []
     seen, mark = 0, time.monotonic()
     ahead = drawn_ahead(batches, run.step, settings.steps, run.fraction_at, settings.loaders)
@@ -81,7 +81,7 @@ def train(
             losses.append(run.advance(batch))
             seen += len(batch) * processes.count
             run.samples += len(batch) * processes.count
-            run.note_seconds(time.monotonic() - started)
+            run.note_seconds(settings.clock() - started)
             if run.step % settings.report_every == 0 or run.finished():
                 now = time.monotonic()
                 progress = TrainProgress(

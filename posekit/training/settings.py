@@ -1,7 +1,8 @@
 """How a training goes: steps, learning rate, numbers, device, files."""
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from posekit.training.precision import Precision
 class TrainSettings:
     """How to train.
 
-    steps: batches to see. seconds: end after this long if that comes first; the learning rate then follows the clock, so that
-    it still falls to its end (and two runs no longer agree bit for bit). learning_rate: peak of the one-cycle schedule, which
-    rises over the first `warm_up` of the run and falls as a cosine to `final_fraction` of the peak (see `build_optimizer` for
-    who gets less). average_decay: of the
-    exponential moving average of the weights, which is what a run returns. sigma, foreground: see `gaussian_heatmaps` and
-    `heatmap_loss`; not used for models of distributions. report_every: steps. gradient_norm: gradients are clipped to it.
+    steps: batches to see. seconds: end after this long, by `clock` (in s), if that comes first; the learning rate then follows
+    the clock, so that it still falls to its end (and two runs no longer agree bit for bit). learning_rate: peak of the
+    one-cycle schedule, which rises over the first `warm_up` of the run and falls as a cosine to `final_fraction` of the peak
+    (see `build_optimizer` for who gets less). average_decay: of the exponential moving average of the weights, which is what a
+    run returns. sigma, foreground: see `gaussian_heatmaps` and `heatmap_loss`; not used for models of distributions.
+    report_every: steps. gradient_norm: gradients are clipped to it.
 
     device: of torch. precision: what convolutions compute with; weights and losses are float32. loaders: threads that draw
     batches ahead, worth their while beside a GPU.
@@ -29,6 +30,7 @@ class TrainSettings:
 
     steps: int
     seconds: float | None = None
+    clock: Callable[[], float] = time.monotonic
     learning_rate: float = 1e-2
     weight_decay: float = 5e-2
     warm_up: float = 0.08
