@@ -44,7 +44,7 @@ class LiftingBench:
 
 
 def variants() -> "dict[str, RepNetSettings]":
-    """What is compared, by name: the paper's and today's, each with parts of it left out."""
+    """What is compared, by name: the paper's and today's, each with parts of it left out or added."""
     from dataclasses import replace
 
     from posekit.lifting.settings import PUBLISHED, RepNetSettings
@@ -64,6 +64,8 @@ def variants() -> "dict[str, RepNetSettings]":
         "today, constant reprojection weight": replace(today, reprojection_weight=(10.0, 10.0)),
         "today, no mask": replace(today, mask=False),
         "today, weak perspective": replace(today, perspective=False),
+        "today, temporal, 9 frames": replace(today, frames=9),
+        "today, learned elevation": replace(today, learned_elevation=True),
         "today, critic in metres": replace(today, one_size=False, prior_weight=0.0, adversarial_weight=1.0),
     }
 
@@ -150,14 +152,17 @@ def _train_variants(config: LiftingBench) -> list[dict[str, Any]]:
     from posekit.lifting.training import LifterRun, LifterTraining, train_lifter
 
     sources = lifter_sources(config.data, "LIFTER_15", config.hold_out, config.poses, config.seed)
+    chosen = {name: variants()[name] for name in config.variants or variants()}
+    # So that all are measured on the same poses.
+    longest = max(settings.frames for settings in chosen.values())
     rows = []
-    for name in config.variants or tuple(variants()):
-        settings = variants()[name]
+    for name, settings in chosen.items():
         run_of = LifterRun(config.steps, 60 * config.minutes, config.seed, processor_clock(config.threads))
-        training = LifterTraining(sources.skeleton, settings, run_of, sources.poses, sources.views)
+        training = LifterTraining(sources.skeleton, settings, run_of, sources.poses, sources.windows(settings.frames))
         generator = train_lifter(training)
         lifter = Lifter(sources.skeleton, settings, generator.eval(), sources.mean_bone)  # type: ignore[arg-type]
-        rows.append({"variant": name, "steps": training.step, **measure_held_out(lifter, sources.held_out)})
+        figures = measure_held_out(lifter, sources.held_out, frames=longest)
+        rows.append({"variant": name, "steps": training.step, **figures})
     return rows
 
 
@@ -206,7 +211,8 @@ def _print_variants(console: "Console", figures: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(
-        title=f"Held out: {', '.join(figures['hold_out'])}; {figures['minutes']:g} minutes each; P-I and P-II in mm"
+        title=f"Held out: {', '.join(figures['hold_out'])}; {figures['minutes']:g} minutes each; "
+        "P-I (N-MPJPE) and P-II (PA-MPJPE) in mm"
     )
     for name in ("variant", "steps", "P-I", "P-II", "P-I, true 2D", "P-II, true 2D"):
         table.add_column(name, justify="left" if name == "variant" else "right")

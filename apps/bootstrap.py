@@ -4,7 +4,7 @@ import contextlib
 import json as json_module
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +32,7 @@ _NOT_OF_THE_RUN = (
     "engine",
     "workers",
     "ray_address",
+    "training_device",
 )
 
 
@@ -65,8 +66,12 @@ class BootstrapConfig:
     rounds: int = 5
     """How many rounds at most; they end when held-out evidence gains nothing more."""
     steps: int = 160
-    """Training steps of a round. A longer training, on several GPUs, is one of its own: torchrun --nproc-per-node 2 -m
-    posekit.apps.main train better.safetensors --device cuda --crops RUN/round_2/crops.h5 (see posekit train --help)."""
+    """Training steps of a round. A longer training is one of its own: posekit train better.safetensors
+    --crops RUN/round_2/crops.h5 (see posekit train --help)."""
+    training_device: Literal["cpu", "cuda"] = "cpu"
+    """Where a round trains."""
+    training_processes: int = 1
+    """Processes that train a round together, each on batches of its own; with --training-device cuda, each on its own GPU."""
     synthetic_hands: int = 1000
     """Drawn hands that every round's training is mixed with, so that the detector does not forget other hands."""
     seed: int = 0
@@ -169,11 +174,13 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
     from posekit.training.hand_training import pose_machine_of
+    from posekit.training.processes import require_devices
 
-    for name, least in (("rounds", 1), ("steps", 1), ("synthetic_hands", 16), ("seed", 0)):
+    for name, least in (("rounds", 1), ("steps", 1), ("training_processes", 1), ("synthetic_hands", 16), ("seed", 0)):
         if getattr(config, name) < least:
             option = name.replace("_", "-")
             raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
+    require_devices(config.training_device, config.training_processes, "--training-device")
     inputs = _inputs(config)
     if "keypoints" in inputs and not inputs["keypoints"].exists():
         raise PosekitError(
@@ -185,6 +192,8 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
         seed=config.seed,
         initial_samples=config.synthetic_hands,
         refine=config.refine,
+        training_device=config.training_device,
+        training_processes=config.training_processes,
     )
     if config.learn != HANDS:
         rig, keypoints = inputs["rig"], inputs.get("keypoints")
@@ -280,6 +289,8 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
         found = json_module.loads(kept.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PosekitError(f"{kept}: is damaged ({error}); name another folder with --out") from None
+    # An option that the run does not name is younger than the run, which was made as by the option's default.
+    found = {item.name: item.default for item in fields(config)} | found
     for name, value in asked.items():
         if found.get(name) == value:
             continue

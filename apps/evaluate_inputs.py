@@ -98,6 +98,8 @@ def read_actions(path: Path, frames: NDArray[np.int64]) -> dict[str, NDArray[np.
             first, last, action = int(row[0]), int(row[1]), row[2].strip()
         except (ValueError, IndexError):
             raise PosekitError(f"{path}: line {number}: found {','.join(row)!r}, expected first,last,action") from None
+        if first > last or not action:
+            raise PosekitError(f"{path}: line {number}: found {','.join(row)!r}, expected first to last and a name")
         rows_of = (frames >= first) & (frames <= last)
         found[action] = found.get(action, np.zeros(len(frames), dtype=np.bool_)) | rows_of
     found = {action: rows_of for action, rows_of in found.items() if rows_of.any()}

@@ -52,13 +52,23 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
     }
     return {
         **pose_figures(matched, reference, inputs),
-        **({"actions": actions} if actions else {}),
+        **({"actions": actions, "actions_mean": _mean_of(actions)} if actions else {}),
         "relative_to_root": inputs.of_one_view and bool(_root(joints)),
         "reference_points_unsure": unsure,
         "people_matched": int((matches.person_of >= 0).sum()),
         "match_distance_m": match_distance,
         "references": references,
     }
+
+
+def _mean_of(actions: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """Mean of each figure over the actions that have it, an action like another: what papers on Human3.6M call the average."""
+    means: dict[str, float | None] = {}
+    for name in next(iter(actions.values())):
+        values = [one[name] for one in actions.values() if one[name] is not None]
+        if name != "frames":
+            means[name] = sum(values) / len(values) if values else None
+    return means
 
 
 def _in_frames_of_result(
@@ -107,8 +117,9 @@ def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], 
 
     MPJPE and 3DPCK in the world, as the poses stand; of what was lifted from one view, relative to the root, as papers on
     single views have them, and ``mpjpe_turned_mm`` the same after one rotation for all frames. The rest as their functions say.
-    A joint that only the reference has is
-    wrong for 3DPCK and PCP, and no part of the mean errors: ``share_found`` says how many there are.
+    A joint that is the root itself has the error 0: it is counted by MPJPE, as papers on Human3.6M do, and not by 3DPCK and its
+    area, as MPI-INF-3DHP's own evaluation leaves the pelvis out. A joint that only the reference has is wrong for 3DPCK and
+    PCP, and no part of the mean errors: ``share_found`` says how many there are.
     """
     from posekit import metrics
 
@@ -118,6 +129,9 @@ def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], 
     compared = rooted if inputs.of_one_view and rooted else (estimate, reference)
     errors = metrics.keypoint_errors(*compared)
     counted = np.asarray(np.isfinite(reference).all(axis=-1))
+    tested = counted.copy()
+    if compared is rooted and len(root) == 1:
+        tested[..., root[0]] = False
     length_errors = metrics.bone_length_errors(estimate, reference, bones)
     parts = metrics.pcp(compared[0], compared[1], bones)
     figures = {
@@ -127,8 +141,8 @@ def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], 
         "pa_mpjpe_mm": 1e3 * metrics.mpjpe(metrics.pa_mpjpe_errors(estimate, reference)),
         "pa_mpjpe_reflected_mm": 1e3 * metrics.mpjpe(metrics.pa_mpjpe_reflected_errors(estimate, reference)),
         "n_mpjpe_mm": 1e3 * metrics.mpjpe(metrics.n_mpjpe_errors(*rooted)) if rooted else None,
-        "pck150": metrics.pck_3d(errors, counted),
-        "auc150": metrics.pck_3d_auc(errors, counted),
+        "pck150": metrics.pck_3d(errors, tested),
+        "auc150": metrics.pck_3d_auc(errors, tested),
         "pcp": float(parts[np.isfinite(parts)].mean()) if np.isfinite(parts).any() else None,
         "bone_length_error_mm": 1e3 * metrics.mpjpe(np.abs(length_errors)),
         "share_found": float(np.isfinite(errors).sum() / counted.sum()) if counted.any() else None,

@@ -23,7 +23,7 @@ def print_figures(console: Any, figures: dict[str, Any]) -> None:
         console.print(_identities(figures))
         console.print(_poses(figures))
         if "actions" in figures:
-            console.print(_actions(figures["actions"]))
+            console.print(_actions(figures["actions"], figures["actions_mean"]))
         if figures["reference_points_unsure"]:
             console.print(
                 f"{figures['reference_points_unsure']} points of the reference are less sure than 100 mm, and left out"
@@ -108,17 +108,14 @@ def _poses(figures: dict[str, Any]) -> Any:
     return table
 
 
-def _actions(actions: dict[str, Any]) -> Any:
+def _actions(actions: dict[str, Any], mean: dict[str, Any]) -> Any:
     """Protocol I (MPJPE) and II (PA-MPJPE) of each action, and their means over the actions."""
     columns = {"mpjpe_mm": "P-I", "pa_mpjpe_mm": "P-II", "n_mpjpe_mm": "N-"}
     shares = {"pck150": "PCK150", "auc150": "AUC"}
     table = figures_table("Each action: mm, and shares", ("action", "frames", *columns.values(), *shares.values()))
-    for action, one in actions.items():
+    for action, one in {**actions, "mean": {"frames": "", **mean}}.items():
         cells = (*(number(one[key], 1) for key in columns), *(number(one[key], 3) for key in shares))
         table.add_row(action, str(one["frames"]), *cells)
-    means = {key: [one[key] for one in actions.values() if one[key] is not None] for key in (*columns, *shares)}
-    mean = (number(sum(v) / len(v) if v else None, 1 if key in columns else 3) for key, v in means.items())
-    table.add_row("mean", "", *mean)
     return table
 
 

@@ -48,6 +48,8 @@ class LiftConfig:
     them best, and fitted to what it has."""
     refine: bool = True
     """Use the whole video: one length for each bone, no jumps, true to the 2D. Without it every frame is lifted by itself."""
+    keep_swaps: bool = False
+    """Leave left and right as the detector has them, also where the motion tells that it exchanged them for a while."""
     max_gap: float = 2.0
     """Seconds after which somebody who left the picture and comes back is a new person."""
     fps: float | None = None
@@ -128,9 +130,15 @@ def _lift(config: LiftConfig, source: Any, lifter: Any, show: Any) -> tuple[Any,
     from posekit.lifting.people import lift_people
     from posekit.lifting.result import as_keypoints3d, world_of
 
-    camera_name = choose_camera(source, config.camera)
-    camera, placed = lens_of(config, camera_name, source)
-    view = follow_people(source, camera_name, lifter.skeleton, follow_settings(config))
+    try:
+        camera_name = choose_camera(source, config.camera)
+        camera, placed = lens_of(config, camera_name, source)
+        view = follow_people(source, camera_name, lifter.skeleton, follow_settings(config))
+    except PosekitError as error:
+        if str(config.keypoints) in str(error):
+            raise
+        # A keypoints2d.h5 goes by what it was made of, which nobody finds the file by.
+        raise PosekitError(f"{config.keypoints}: {error}") from None
     if view.missing:
         told = f"{view.source}: {source.skeleton.name} has no {', '.join(view.missing)}; the lifter guesses them"
         warnings.warn(PosekitWarning(told), stacklevel=2)
@@ -177,7 +185,7 @@ def lift_settings(config: LiftConfig) -> "LiftSettings":
     """Return how people are lifted."""
     from posekit.lifting.people import LiftSettings
 
-    return LiftSettings(height=config.height, refine=config.refine)
+    return LiftSettings(height=config.height, refine=config.refine, mend_swaps=not config.keep_swaps)
 
 
 def _figures(people: "list[LiftedPerson]", view: "ViewPeople") -> list[dict[str, Any]]:
@@ -193,12 +201,15 @@ def _figures(people: "list[LiftedPerson]", view: "ViewPeople") -> list[dict[str,
                 "last_frame": int(view.frames[person.rows[-1]]),
                 "points": int(np.isfinite(person.xyz[..., 0]).sum()),
                 "points_seen": int(person.seen.sum()),
+                "swapped_frames": int(person.swapped.any(axis=1).sum()),
                 "mean_reprojection_px": float(error.mean()) if error.size else None,
                 "mean_confidence": float(np.nanmean(person.confidence)) if len(person.rows) else None,
             }
         )
     return rows
 
+
+_COUNTS = ("frames", "first_frame", "last_frame", "points", "points_seen", "swapped_frames")
 
 _LENSES = {
     "rig": "lens and place from the rig",
@@ -218,11 +229,14 @@ def _print_figures(console: Any, figures: dict[str, Any], out: Path) -> None:
             soft_wrap=True,
         )
         return
-    columns = ("person", "frames", "from", "to", "points", "seen", "mean px", "confidence")
+    columns = ("person", "frames", "from", "to", "points", "seen", "swapped", "mean px", "confidence")
     table = figures_table(f"{figures['camera']}: {figures['frames']} frames", columns)
     for p, row in enumerate(figures["persons"]):
-        counts = (str(row[key]) for key in ("frames", "first_frame", "last_frame", "points", "points_seen"))
+        counts = (str(row[key]) for key in _COUNTS)
         table.add_row(str(p), *counts, number(row["mean_reprojection_px"], 1), number(row["mean_confidence"], 2))
     console.print(table)
+    if any(row["swapped_frames"] for row in figures["persons"]):
+        told = "swapped: frames in which left and right of a limb were exchanged back; --keep-swaps leaves them"
+        console.print(told, soft_wrap=True)
     size = f"{figures['height_m']:g} m tall" + ("" if figures["height_given"] else ", the mean: --height is not given")
     console.print(f"{_LENSES[figures['lens']]}; people are {size}; written to {out}", soft_wrap=True)

@@ -126,19 +126,27 @@ def _video_size(config: "LiftConfig", camera: str) -> tuple[int, int] | None:
 #: Width and height in px of the pictures that most cameras take; each may stand upright.
 _USUAL_SIZES = ((640, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (5312, 2988), (7680, 4320))
 
-#: Frames that are looked at for the largest coordinates.
-_LOOKED_AT = 4096
+#: Pieces of so many frames, spread over the whole, are looked at for the largest coordinates: people come nearer later, too.
+_PIECES, _LOOKED_AT = 32, 128
 
 
 def usual_size(source: "KeypointSource", camera: str) -> tuple[int, int] | None:
     """Return the smallest usual size of a picture that holds the camera's keypoints; None where it has none, or none does."""
     import numpy as np
 
-    seen = source.read(0, min(len(source.frames), _LOOKED_AT)).select_cameras((camera,)).xy.reshape(-1, 2)
-    seen = seen[np.isfinite(seen).all(axis=-1)]
-    if len(seen) == 0:
+    F = len(source.frames)
+    starts = (
+        range(0, F, _LOOKED_AT) if F <= _PIECES * _LOOKED_AT else np.linspace(0, F - _LOOKED_AT, _PIECES).astype(int)
+    )
+    largest = []
+    for start in starts:
+        seen = source.read(int(start), min(int(start) + _LOOKED_AT, F)).select_cameras((camera,)).xy.reshape(-1, 2)
+        seen = seen[np.isfinite(seen).all(axis=-1)]
+        if len(seen):
+            largest.append(seen.max(axis=0))
+    if not largest:
         return None
-    right, below = seen.max(axis=0)
+    right, below = np.max(largest, axis=0)
     sizes = [size for wide in _USUAL_SIZES for size in (wide, wide[::-1]) if right < size[0] and below < size[1]]
     return min(sizes, key=lambda size: size[0] * size[1], default=None)
 

@@ -43,8 +43,8 @@ def write_card(
     ]
     if config.hold_out:
         lines += [
-            "Held-out people as recorded, virtual cameras all round. P-I: mean error relative to the mid-hip, each pose at its",
-            "true scale; P-II: after rotation, translation and scale, without reflection.",
+            "Held-out people as recorded, virtual cameras all round. P-I: mean error relative to the mid-hip, each pose at the",
+            "scale of least squares (N-MPJPE); P-II: after rotation, translation and scale, without reflection.",
             "",
             "| 2D | P-I, mm | P-II, mm |",
             "|---|---|---|",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from posekit.datasets.mocap import MocapClip
     from posekit.datasets.virtual_views import VirtualViews
     from posekit.lifting.lifter import Lifter
-    from posekit.lifting.sources import PosePool, ViewPool
+    from posekit.lifting.sources import PosePool, ViewPool, Views
     from posekit.skeleton import Skeleton
 
 #: Of the held-out poses and cameras: the same whatever the training's seed.
@@ -24,7 +24,7 @@ _MEASURED = 4000
 class LifterSources:
     """poses, views: to train on, of different people in different poses. held_out: clips of the subjects left out.
 
-    mean_bone: mean bone length, in metres, of the poses.
+    mean_bone: mean bone length, in metres, of the poses. filmed: what the views are drawn from. seed: of the views.
     """
 
     skeleton: "Skeleton"
@@ -32,6 +32,27 @@ class LifterSources:
     views: "ViewPool"
     mean_bone: float
     held_out: "list[MocapClip]"
+    filmed: "VirtualViews"
+    seed: int
+
+    def windows(self, frames: int) -> "ViewPool":
+        """Return the views or, for a temporal lifter, as many windows of consecutive frames, by cameras that stand still."""
+        from posekit.lifting.sources import ViewPool
+
+        return (
+            self.views if frames == 1 else ViewPool(_Windows(self.filmed, frames), len(self.views.views.xy), self.seed)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """A `posekit.lifting.sources.ViewSource` of windows of moving people."""
+
+    filmed: "VirtualViews"
+    frames: int
+
+    def draw(self, count: int, rng: "np.random.Generator") -> "Views":
+        return self.filmed.draw_motions(count, self.frames, rng)
 
 
 class FilmedPoses:
@@ -73,13 +94,21 @@ def lifter_sources(
     some = poses.poses[:_MEASURED]
     bones = np.array(skeleton.bones)
     lengths = np.linalg.norm(some[:, bones[:, 1]] - some[:, bones[:, 0]], axis=-1)
-    return LifterSources(skeleton, poses, ViewPool(views, count, 2 * seed + 1), float(lengths.mean()), out)
+    views_seed = 2 * seed + 1
+    drawn = ViewPool(views, count, views_seed)
+    return LifterSources(skeleton, poses, drawn, float(lengths.mean()), out, views, views_seed)
 
 
-def measure_held_out(lifter: "Lifter", clips: "Sequence[MocapClip]", count: int = 3000) -> dict[str, float]:
+def measure_held_out(
+    lifter: "Lifter", clips: "Sequence[MocapClip]", count: int = 3000, frames: int | None = None
+) -> dict[str, float]:
     """Lift held-out poses, as recorded, from virtual cameras all around them with a detector's noise, and without.
 
-    Returns P-I (MPJPE relative to mid_hip, given each pose's true scale) and P-II (PA-MPJPE, without reflection), mm.
+    frames: of the recordings that the poses are the middle of, as many as the lifter is shown if not given. Lifters of
+    different windows are measured on the same poses where it is the longest of them.
+
+    Returns P-I (N-MPJPE: relative to mid_hip, at the scale of least squares for each pose; Rhodin et al., CVPR 2018) and P-II
+    (PA-MPJPE, without reflection), mm.
     """
     import numpy as np
 
@@ -87,14 +116,18 @@ def measure_held_out(lifter: "Lifter", clips: "Sequence[MocapClip]", count: int 
     from posekit.datasets.virtual_views import VirtualViews
     from posekit.metrics.poses import mpjpe, n_mpjpe_errors, pa_mpjpe_errors
 
-    pairs = VirtualViews(RecordedPoses(clips, lifter.skeleton)).draw_pairs(count, np.random.default_rng(_TEST_SEED))
+    shown = lifter.settings.frames
+    frames = frames or shown
+    recorded, rng = RecordedPoses(clips, lifter.skeleton), np.random.default_rng(_TEST_SEED)
+    pairs = VirtualViews(recorded).of_motions(recorded.draw_motions(count, frames, rng), rng)
+    window = slice(frames // 2 - shown // 2, frames // 2 + shown // 2 + 1)
+    truth = pairs.xyz[:, frames // 2].astype(np.float64)
     figures = {}
     for name, xy, weight in (
         ("", pairs.views.xy, pairs.views.weight),
         ("clean_", pairs.clean_xy, np.ones_like(pairs.views.weight)),
     ):
-        lifted = lifter.lift(xy, weight).xyz.astype(np.float64)
-        truth = pairs.xyz.astype(np.float64)
+        lifted = lifter.lift_windows(xy[:, window], weight[:, window]).xyz.astype(np.float64)
         figures[f"{name}p1_mm"] = 1000 * mpjpe(n_mpjpe_errors(lifted, truth))
         figures[f"{name}p2_mm"] = 1000 * mpjpe(pa_mpjpe_errors(lifted, truth))
     return figures

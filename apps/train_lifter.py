@@ -24,6 +24,10 @@ class TrainLifterConfig:
     """Motion capture, each KIND:PATH, such as cmu:cmu_joints_30hz.npz; kinds: cmu, amc, bvh, h36m, 3dhp, humaneva, amass."""
     variant: Literal["today", "published"] = "today"
     """Today's RepNet, or the paper's: 1000 wide, canonical frame and camera network."""
+    frames: int = 1
+    """Frames that today's lifter is shown at once, an odd number; it lifts the middle one."""
+    learned_elevation: bool = False
+    """Learn how high cameras look from, and turn lifted poses by that (ElePose); today's only."""
     skeleton: Literal["LIFTER_15", "REPNET_16"] = "LIFTER_15"
     """What to lift: what most detectors share, or the paper's 16 joints."""
     hold_out: tuple[str, ...] = ()
@@ -69,7 +73,9 @@ def main(config: TrainLifterConfig) -> None:
         show("draw poses and views", 0, 1)
         sources = lifter_sources(config.data, config.skeleton, config.hold_out, config.poses, config.seed)
         show("draw poses and views", 1, 1)
-        training = LifterTraining(sources.skeleton, settings, _run_of(config), sources.poses, sources.views)
+        training = LifterTraining(
+            sources.skeleton, settings, _run_of(config), sources.poses, sources.windows(settings.frames)
+        )
         if config.start is not None:
             _start_from(config.start, training)
         train_lifter(training, _reporter(config, training, sources.mean_bone, show))
@@ -111,7 +117,9 @@ def settings_of(config: TrainLifterConfig) -> "RepNetSettings":
     from posekit.lifting.settings import PUBLISHED, RepNetSettings
 
     settings = PUBLISHED if config.variant == "published" else RepNetSettings()
-    return settings if config.batch_size is None else replace(settings, batch_size=config.batch_size)
+    if config.batch_size is not None:
+        settings = replace(settings, batch_size=config.batch_size)
+    return replace(settings, frames=config.frames, learned_elevation=config.learned_elevation)
 
 
 def _run_of(config: TrainLifterConfig) -> Any:

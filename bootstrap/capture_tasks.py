@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.bootstrap.capture_pictures import numbered_pictures, picture_numbers
 from posekit.bootstrap.engine import Engine, HereEngine
 from posekit.bootstrap.instances import InstanceDetections
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, cut_crops
 from posekit.detection.hand_detector import HandDetector
-from posekit.errors import PosekitError
 from posekit.io.video import KeyFrame, VideoReader
 
 #: Frames of a task. Small enough that all cores have something to do, and that progress is seen; large enough that opening
@@ -52,9 +52,7 @@ def stretches(
     tasks = []
     for c, camera in enumerate(cameras):
         places = np.flatnonzero(wanted[:, c])
-        numbers = capture.video_frames(camera, frames[places])
-        if (numbers < 0).any():
-            raise PosekitError(f"{capture.videos[camera]}: has no picture of frame {frames[places][numbers < 0][0]}")
+        numbers = picture_numbers(capture, camera, frames[places])
         parts = range(0, len(places), frames_per_task)
         key_frames = VideoReader(capture.videos[camera]).key_frames() if len(parts) > 1 else ()
         for first in parts:
@@ -62,14 +60,6 @@ def stretches(
             start = [key for key in key_frames if key.number <= numbers[first]]
             tasks.append(Stretch(c, places[part], numbers[part], start[-1] if start else None))
     return tasks
-
-
-def pictures_of(capture: Capture, camera: str, stretch: Stretch) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index in the stretch, RGB picture), in the order of the video."""
-    reader = VideoReader(capture.videos[camera])
-    for number, picture in reader.select(stretch.numbers.tolist(), stretch.key_frame):
-        for index in np.flatnonzero(stretch.numbers == number).tolist():
-            yield index, picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +98,19 @@ def detect_in_capture(
     return found
 
 
+def _pictures(shared: "_Detection | _Cutting", stretch: Stretch) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (place in the stretch, RGB picture), in the order of the video."""
+    camera = shared.cameras[stretch.camera]
+    return numbered_pictures(shared.capture, camera, stretch.numbers, stretch.key_frame)
+
+
 def _detect_stretch(
     shared: _Detection, task: tuple[Stretch, HandBox]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     stretch, boxes = task
     joints = shared.detector.model.joints
     xy, confidence = np.full((*boxes.shape, joints, 2), np.nan), np.zeros((*boxes.shape, joints))
-    pictures = pictures_of(shared.capture, shared.cameras[stretch.camera], stretch)
+    pictures = _pictures(shared, stretch)
     while some := list(itertools.islice(pictures, _FRAMES_TOGETHER)):
         places = [(index, h) for index, _ in some for h in np.flatnonzero(boxes.found[index]).tolist()]
         picture_of = dict(some)
@@ -165,7 +161,7 @@ def cut_in_capture(
 def _cut_stretch(shared: _Cutting, task: tuple[Stretch, NDArray[np.int64], HandBox]) -> NDArray[np.uint8]:
     stretch, index, boxes = task
     crops = np.zeros((len(index), shared.size, shared.size, 3), dtype=np.uint8)
-    for at, picture in pictures_of(shared.capture, shared.cameras[stretch.camera], stretch):
+    for at, picture in _pictures(shared, stretch):
         here = np.flatnonzero(index == at)
         crops[here] = cut_crops(picture, boxes[here], shared.size)
     return crops

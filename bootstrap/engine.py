@@ -8,18 +8,17 @@ import contextlib
 import importlib
 import multiprocessing
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for_end
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import torch
 
 from posekit.errors import PosekitError, PosekitWarning
+from posekit.training.processes import end_with_parent
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -226,15 +225,7 @@ class _Worker:
 
 def _begin_worker(shared: Any) -> None:
     _Worker.shared = shared
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process with the one that began it: a killed parent cannot say so, and its workers would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for_end([parent.sentinel])
-        os._exit(1)
+    end_with_parent()
 
 
 def _work_in_worker(work: Work[Any, Task, Result], task: Task) -> _Outcome[Result]:

@@ -175,7 +175,7 @@ def judge_drift(
         if spread > limit:
             message = (
                 f"round {number} drifts: bones vary by {100 * spread:.1f} % of their length (limit {100 * limit:.1f} %), and "
-                f"by {100 * spread_best:.1f} % in the best round before it"
+                f"by {100 * spread_best:.1f} % in the best round before it, round {best['round']}"
             )
             alarms.append(Alarm("drift", None, None, message, spread, limit))
     moved = figures["label_movement_b"]

@@ -57,11 +57,11 @@ class HandTarget(Target):
 
         Raises PosekitError where nobody is seen well enough, and where no arm says where a hand is.
         """
-        people = well_seen_people(self.identify(keypoints, rig, settings), min_views)
+        people, notice = well_seen_people(self.identify(keypoints, rig, settings), min_views)
         agreement = measure_agreement(people, rig, settings.threshold_px)
         bodies = triangulate_people(people, rig, replace(settings, hand_min_views=min_views), agreement)
         residual = NINE_TENTHS * agreement.residual_px * agreement.person
-        scene = Scene(bodies.detections, bodies.people, residual, rig, min_views)
+        scene = Scene(bodies.detections, bodies.people, residual, rig, min_views, notice)
         if not self.boxes(scene, bodies.people, bodies.detections).found.any():
             raise PosekitError(
                 f"{keypoints.source}: no wrist and elbow could be triangulated, so there is no hand to look at; where no arm "

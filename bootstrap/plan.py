@@ -87,14 +87,6 @@ def chance_agreement(views: int, threshold: float, box: float) -> float:
     return float(band * min(disc, 1.0) ** (views - 2))
 
 
-def enough_right_views(pck: float, cameras: int, settings: PlanSettings) -> float:
-    """Probability that at least min_views views are right, Binomial(cameras, visibility * pck): the paper's TPR."""
-    _require_probability("pck", pck)
-    right_view = settings.visibility * pck
-    needed = views_that_must_agree(cameras, settings)
-    return sum(_multinomial(cameras, rights, 0, right_view, 0.0) for rights in range(needed, cameras + 1))
-
-
 def point_chances(pck: float, cameras: int, settings: PlanSettings) -> PointChances:
     """Chances of one point with a detector of this PCK in so many cameras.
 

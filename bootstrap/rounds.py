@@ -113,6 +113,8 @@ def begin(
         start = replace(start, keypoints=gated_start(start.keypoints, gates))
     min_views = _min_views(rig, gates.excluded_cameras)
     scene = prepared_scene(start, rig, settings, _reconstruction(settings, min_views), folder)
+    if scene.notice:
+        warnings.warn(PosekitWarning(scene.notice), stacklevel=3)
     boxes = start.target.boxes(scene, scene.people, scene.detections)
     initial = initial_samples(start, settings, folder, progress)
     learnt = truth = None

@@ -26,6 +26,9 @@ class BootstrapSettings:
     before them. initial_samples: pictures of T0, the synthetic hands that are mixed in; initial_share: T0's share of every
     batch. steps, batch_size, learning_rate: of the training. refine: whether the rig is first refined on the people who move in
     it; "auto" does so where its residual is so large that hardly any joints of an instance could agree. seed: of all chance.
+    training_device: "cpu" or "cuda". training_processes: of this machine, that train a round together, each on batches of its
+    own and, with "cuda", on its own device. checkpoint_steps: training steps between two checkpoints, of which a killed run
+    loses no more; writing one takes as long as a step or less.
     """
 
     rounds: int = 5
@@ -40,6 +43,9 @@ class BootstrapSettings:
     learning_rate: float = 3e-3
     refine: RefineRig = "auto"
     seed: int = 0
+    training_device: str = "cpu"
+    training_processes: int = 1
+    checkpoint_steps: int = 20
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     reconstruction: ReconstructionSettings = field(default_factory=ReconstructionSettings)
 

@@ -1,7 +1,6 @@
 """The steps of a run: each leaves whole files in the run folder, and is not done again where they are there."""
 
 import contextlib
-import copy
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from posekit.bootstrap.capture_tasks import detect_in_capture
@@ -25,6 +23,7 @@ from posekit.bootstrap.instances import agreement_thresholds, box_sides
 from posekit.bootstrap.labelled_frames import LabelledInstances
 from posekit.bootstrap.labels import cut_label_crops, label_figures, make_labels, save_crops
 from posekit.bootstrap.review import rejected_frames
+from posekit.bootstrap.round_training import RoundTraining, train_round
 from posekit.bootstrap.searching import search_boxes
 from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
 from posekit.bootstrap.targets import Progress, RoundState, Scene, Target
@@ -34,17 +33,10 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import write_json
 from posekit.keypoints import Keypoints2D, Keypoints3D
-from posekit.training.augmentation import Augmentation
-from posekit.training.hand_training import pose_machine_of
-from posekit.training.loop import TrainProgress, train
-from posekit.training.samples import LabelledCrops, MixedSource, augmented_batches
-from posekit.training.settings import TrainSettings
+from posekit.training.samples import LabelledCrops, MixedSource
 
 #: Of a round's labels one in so many is kept from training where nothing else tells what a peak's height is worth.
 _KEPT_FOR_CONFIDENCE = 8
-
-#: Training steps between two checkpoints, so that a killed run has lost no more: writing one takes as long as a step or less.
-_CHECKPOINT_STEPS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +121,7 @@ def label_step(run: Run, state: RoundState, held_out: NDArray[np.bool_], place: 
         return known
     target, people = run.target, state.people
     with timed(place, "labels"):
-        rejected = _rejected(run, people.frames, state.points.xyz.shape[1])
+        rejected = frames_rejected_in(run, people.frames, state.points.xyz.shape[1])
         labels, selection = make_labels(state, run.scene, target, held_out, rejected, number, run.settings.selection)
         counts = label_figures(labels, state, target)
         if len(labels) == 0:
@@ -150,8 +142,8 @@ def label_step(run: Run, state: RoundState, held_out: NDArray[np.bool_], place: 
     return counts
 
 
-def _rejected(run: Run, frames: NDArray[np.int64], instances: int) -> NDArray[np.bool_]:
-    """Frames (F, H) that a person rejected."""
+def frames_rejected_in(run: Run, frames: NDArray[np.int64], instances: int) -> NDArray[np.bool_]:
+    """Return which instances a person rejected in which frames, (F, H); `frames` (F,) are their numbers."""
     rejected = np.zeros((len(frames), instances), dtype=np.bool_)
     for item in rejected_frames(run.folder):
         for h in range(instances):
@@ -195,27 +187,12 @@ def train_detector(
         parts, shares = [*parts, crops], [*shares, 1 - settings.initial_share]
     if heldout is None:
         parts[-1], heldout = _split_for_confidence(parts[-1])
-    source = MixedSource(parts, shares)
-    torch.manual_seed(settings.seed + number)
-    model = copy.deepcopy(pose_machine_of(detector, "bootstrap")).requires_grad_(True)
-    batches = augmented_batches(
-        source, settings.batch_size, detector.crop_size, settings.seed + number, Augmentation().scaled(0.6)
-    )
+    job = RoundTraining(detector, MixedSource(parts, shares), settings, number, checkpoint)
 
-    def report(done: TrainProgress) -> None:
-        progress(f"round {number}: training, loss {done.loss:.2e}", done.step, settings.steps)
+    def report(step: int, loss: float) -> None:
+        progress(f"round {number}: training, loss {loss:.2e}", step, settings.steps)
 
-    train_settings = TrainSettings(
-        steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        average_decay=0.99,
-        report_every=5,
-        checkpoint=checkpoint,
-        checkpoint_every=_CHECKPOINT_STEPS,
-        identity={"round": number, "seed": settings.seed, "steps": settings.steps, "batch_size": settings.batch_size},
-    )
-    history = train(model, batches, train_settings, report)
-    model.requires_grad_(False)
+    model, history = train_round(job, report)
     return calibrate_confidence(replace(detector, model=model), heldout), history
 
 

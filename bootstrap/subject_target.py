@@ -102,12 +102,11 @@ class SubjectTarget(Target):
             blank = np.full((F, C, 1, self.skeleton.joint_count, 2), np.nan, dtype=np.float32)
             own = replace(own, xy=blank, confidence=np.zeros(blank.shape[:-1], dtype=np.float32))
             return Scene(own, _nobody(own), np.full(1, np.nan), rig, min_views)
-        own = well_seen_people(self.identify(own, rig, settings), min_views)
+        own, notice = well_seen_people(self.identify(own, rig, settings), min_views)
         agreement = measure_agreement(own, rig, settings.threshold_px)
         found = triangulate_people(own, rig, replace(settings, min_views=min_views), agreement)
-        return Scene(
-            found.detections, found.people, NINE_TENTHS * agreement.residual_px * agreement.person, rig, min_views
-        )
+        residual = NINE_TENTHS * agreement.residual_px * agreement.person
+        return Scene(found.detections, found.people, residual, rig, min_views, notice)
 
     def residual_px(self, scene: Scene, detections: Keypoints2D) -> NDArray[np.float64]:
         """The scene's; of a subject that was not detected when the scene was made, what the present detections say.

@@ -1,6 +1,5 @@
 """What is learnt: the seam between the rounds, which know of no hand, and hands, bodies or tools, which know of no round."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from posekit.bootstrap.evidence import HeldOutEvidence
 from posekit.bootstrap.instances import Hidden, InstanceDetections, InstancePoints
 from posekit.camera import Rig
 from posekit.detection.hand_box import HandBox
-from posekit.errors import PosekitError, PosekitWarning
+from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.people.reconstruction import ReconstructionSettings, identify_people
 from posekit.skeleton import Skeleton
@@ -32,7 +31,7 @@ class Scene:
     detections: people (or subjects) told apart, slot p is person p in every view and frame. people: they in 3D.
     residual_px: within how many px nine tenths of the detections lie that are right, as far as rig and detector allow it, of
     every person, (P,): half of them exceed a mean, and outliers do not move this. rig: the detections' cameras, in their order.
-    min_views: how many must agree on a label.
+    min_views: how many must agree on a label. notice: what a person should know of it; empty where there is nothing.
     """
 
     detections: Keypoints2D
@@ -40,6 +39,7 @@ class Scene:
     residual_px: NDArray[np.float64]
     rig: Rig
     min_views: int
+    notice: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,8 +182,8 @@ class Target(ABC):
         )
 
 
-def well_seen_people(detections: Keypoints2D, min_views: int) -> Keypoints2D:
-    """Keep the people whom `min_views` cameras see in a tenth of the frames or more.
+def well_seen_people(detections: Keypoints2D, min_views: int) -> tuple[Keypoints2D, str]:
+    """Keep the people whom `min_views` cameras see in a tenth of the frames or more; return them, and the notice of the others.
 
     Of the others no label can be made and no evidence had; their boxes would only cost time.
     """
@@ -193,12 +193,10 @@ def well_seen_people(detections: Keypoints2D, min_views: int) -> Keypoints2D:
         raise PosekitError(
             f"{detections.source}: nobody is seen by {min_views} cameras at once in a tenth of the frames"
         )
+    notice = ""
     if not kept.all():
-        warnings.warn(
-            PosekitWarning(
-                f"{detections.source}: {int((~kept).sum())} of {len(kept)} people are left out: fewer than {min_views} cameras "
-                "see them at once in nine tenths of the frames"
-            ),
-            stacklevel=2,
+        notice = (
+            f"{detections.source}: {int((~kept).sum())} of {len(kept)} people are left out: fewer than {min_views} cameras "
+            "see them at once in nine tenths of the frames"
         )
-    return replace(detections, xy=detections.xy[:, :, kept], confidence=detections.confidence[:, :, kept])
+    return replace(detections, xy=detections.xy[:, :, kept], confidence=detections.confidence[:, :, kept]), notice

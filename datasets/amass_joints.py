@@ -4,8 +4,9 @@ How to get it: amass.is.tue.mpg.de (registration; not for commercial use; SMPL's
 ICCV 2019. AMASS stores SMPL's parameters; the joints are what SMPL's own code makes of them. Nothing of SMPL is here.
 
 Read: (F, N, 3) metres with the first 22 joints in SMPL's order (22, 24, or the 52 of SMPL-H; also the 55 of SMPL-X and the
-144 that its layer puts out), by the name joints, Jtr, joints3d or keypoints3d; the rate by mocap_framerate or fps.
-AMASS is Z up; the .npy files of HumanML3D and others after it are Y up. Which it is, is told by where the heads are.
+144 that its layer puts out), by the name joints, Jtr, joints3d or keypoints3d; the rate by mocap_framerate or fps, 30 if not
+told. AMASS is Z up; the .npy files of HumanML3D and others after it are Y up, of 20 frames/s. Which axis it is, is told by
+where the heads are.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ from posekit.errors import PosekitError
 from posekit.io.axes import turn_up
 from posekit.io.files import natural_order, require_file
 
-_FPS = 30.0
+_FPS, _NPY_FPS = 30.0, 20.0
 _KEYS = ("joints", "Jtr", "joints3d", "keypoints3d")
 _RATES = ("mocap_framerate", "mocap_frame_rate", "fps")
 
@@ -52,7 +53,7 @@ def _read(path: Path) -> MocapClip:
     what = f"joints of SMPL bodies (frames, 22 or more, 3), by the name {', '.join(_KEYS)}"
     fps = _FPS
     if path.suffix == ".npy":
-        joints = _single(require_file(path, what), what)
+        joints, fps = _single(require_file(path, what), what), _NPY_FPS
     else:
         arrays = read_npz(path, what)
         key = next((key for key in _KEYS if key in arrays), None)

@@ -95,7 +95,7 @@ def read_bvh_folder(path: str | Path) -> list[MocapClip]:
         beside = next((name for name in (own, shared) if name.is_file()), None)
         table = read_bvh_joints(beside) if beside else BvhJoints()
         clip = read_bvh(file, table)
-        subject = clip.subject or file.parent.name
+        subject = clip.subject or file.resolve().parent.name
         clips.append(MocapClip(clip.name, subject, clip.action, clip.fps, clip.joints, clip.xyz))
     return clips
 

@@ -5,8 +5,10 @@ same terms: nothing that ships with posekit is trained on it). Ionescu et al., P
 VideoPose3D's prepare_data_h36m.py; ``<subject>/MyPoses/3D_positions/<action>.h5`` is Martinez et al.'s (ICCV 2017).
 
 Both: Z up, 50 frames/s; metres in the first, millimetres in the second. Joints: 32, many of them twice; or the 17 that remain.
+Some subjects' files have TakingPhoto and WalkingDog for the Photo and WalkDog of the others: here they are one action each.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ _PLACES_OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 _LAYOUTS = {32: dict(zip(_PLACES_OF_32, H36M_17.joints, strict=True)), 17: dict(enumerate(H36M_17.joints))}
 _DATASET = "3D_positions"
 _MILLIMETRE = 0.001
+# As VideoPose3D's prepare_data_h36m.py has it.
+_ACTIONS = {"takingphoto": "photo", "walkingdog": "walkdog"}
 
 
 def read_human36m(path: str | Path) -> list[MocapClip]:
@@ -32,7 +36,10 @@ def read_human36m(path: str | Path) -> list[MocapClip]:
 
     Raises PosekitError where there is neither, or a file is damaged.
     """
-    path = Path(path)
+    return [replace(clip, action=_ACTIONS.get(clip.action, clip.action)) for clip in _read(Path(path))]
+
+
+def _read(path: Path) -> list[MocapClip]:
     if not path.is_dir():
         return read_positions(path, _LAYOUTS, FPS, "Human3.6M's data_3d_h36m.npz, or a folder of its .h5 files")
     files = sorted(path.rglob(f"{_DATASET}/*.h5"), key=lambda file: natural_order(str(file)))

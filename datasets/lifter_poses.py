@@ -63,22 +63,36 @@ class PoseMixing:
 
 
 class RecordedPoses:
-    """Poses as they were recorded: what held-out figures are measured on. A `posekit.lifting.sources.PoseSource`."""
+    """Poses, and motions, as they were recorded: what held-out figures are measured on.
+
+    A `posekit.lifting.sources.PoseSource`.
+    """
 
     def __init__(self, clips: Sequence[MocapClip], skeleton: Skeleton = LIFTER_15) -> None:
         """Raises PosekitError where a clip lacks a joint, or there is not one whole pose."""
         self.skeleton = skeleton
         poses = [retarget(clip.at_rate(_RATE), skeleton) for clip in clips]
         centred = [xyz - xyz[:, skeleton.index("mid_hip"), None] for xyz in poses]
+        whole = [np.isfinite(xyz).all(axis=(1, 2)) for xyz in centred]
         self.poses: Batch = np.concatenate(
-            [xyz[np.isfinite(xyz).all(axis=(1, 2))] for xyz in centred] or [np.empty(0)]
+            [xyz[kept] for xyz, kept in zip(centred, whole, strict=True)] or [np.empty(0)]
         ).astype(np.float32)
         if not len(self.poses):
             raise PosekitError("mocap: there is not one pose with every joint of the lifter's skeleton")
+        # A new stretch begins with every clip, and after every pose that is not whole.
+        breaks = np.concatenate([np.concatenate(([True], ~kept)) for kept in whole])
+        poses_in = np.concatenate([np.concatenate(([False], kept)) for kept in whole])
+        self._stretch = np.cumsum(breaks)[poses_in]
 
     def draw(self, count: int, rng: np.random.Generator) -> Float[np.ndarray, "B J 3"]:
         """Return poses (count, J, 3) in metres, centred on mid_hip, Z up, turned at random about the vertical."""
-        return turn_about_vertical(self.poses[rng.integers(len(self.poses), size=count)], rng)
+        return self.draw_motions(count, 1, rng)[:, 0]
+
+    def draw_motions(self, count: int, frames: int, rng: np.random.Generator) -> Float[np.ndarray, "B T J 3"]:
+        """Return motions (count, frames, J, 3) at 30 Hz, otherwise as `draw`; raises PosekitError where no clip is so long."""
+        starts = _starts(self._stretch, frames)
+        rows = starts[rng.integers(len(starts), size=count)]
+        return turn_about_vertical(self.poses[rows[:, None] + np.arange(frames)], rng)
 
 
 class MixedPoses:
@@ -95,8 +109,8 @@ class MixedPoses:
         poses = [retarget(clip.at_rate(_RATE), skeleton) for clip in clips]
         once = BodyTable.of(self.plan, poses)
         self.table = once.with_mirrored()
-        self._cumulative = np.cumsum(np.tile(_weights(clips, once.clip), 2))
-        self._cumulative /= self._cumulative[-1]
+        self._weights = np.tile(_weights(clips, once.clip), 2)
+        self._cumulative = _cumulative(self._weights)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -112,7 +126,7 @@ class MixedPoses:
 
         Raises PosekitError where no clip is so long.
         """
-        starts = self._starts(frames)
+        starts = _starts(self.table.clip, frames)
         mixing, plan, T = self.mixing, self.plan, frames
         trunk = self._choose(starts, count, rng)
         rows = dict.fromkeys(plan.groups, trunk)
@@ -143,22 +157,10 @@ class MixedPoses:
             xyz[:, plan.chest] += (pelvis @ chest @ neck[..., None])[..., 0]
         return turn_about_vertical(xyz.reshape(count, T, *xyz.shape[1:]), rng)
 
-    def _starts(self, frames: int) -> Int[np.ndarray, " M"]:
-        """Rows from which so many frames of one clip follow."""
-        if frames == 1:
-            return np.arange(len(self.table))
-        last = len(self.table) - frames + 1
-        clip = self.table.clip
-        starts = np.flatnonzero(clip[: max(last, 0)] == clip[frames - 1 :]) if last > 0 else np.empty(0, dtype=np.int64)
-        if not len(starts):
-            raise PosekitError(f"mocap: no clip has {frames} frames at {_RATE:g} Hz, expected one that is as long")
-        return starts
-
     def _choose(self, starts: Int[np.ndarray, " M"], count: int, rng: np.random.Generator) -> Int[np.ndarray, " B"]:
-        if len(starts) == len(self.table):
-            rows = np.searchsorted(self._cumulative, rng.random(count))
-            return np.minimum(rows, len(self.table) - 1)
-        return starts[rng.integers(len(starts), size=count)]
+        cumulative = self._cumulative if len(starts) == len(self.table) else _cumulative(self._weights[starts])
+        rows = np.searchsorted(cumulative, rng.random(count))
+        return starts[np.minimum(rows, len(starts) - 1)]
 
     def _blend(
         self, here: Batch, bones: tuple[int, ...], starts: NDArray[np.int64], T: int, rng: np.random.Generator
@@ -256,6 +258,20 @@ class MixedPoses:
             return self.table.lengths[places], np.zeros((len(places), 3), dtype=np.float32)
         bodies = draw_bodies(self.plan, self.mixing.bodies, len(places) // T, rng)
         return np.repeat(bodies.lengths, T, axis=0), np.repeat(bodies.neck, T, axis=0)
+
+
+def _starts(recording: Int[np.ndarray, " N"], frames: int) -> Int[np.ndarray, " M"]:
+    """Rows from which so many frames of one recording follow; recording: (N,), each frame's number of it."""
+    last = max(len(recording) - frames + 1, 0)
+    starts = np.flatnonzero(recording[:last] == recording[len(recording) - last :])
+    if not len(starts):
+        raise PosekitError(f"mocap: no clip has {frames} frames at {_RATE:g} Hz, expected one that is as long")
+    return starts
+
+
+def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = np.cumsum(weights)
+    return total / total[-1]
 
 
 def _weights(clips: Sequence[MocapClip], clip: NDArray[np.int64]) -> NDArray[np.float64]:

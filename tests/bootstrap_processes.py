@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from posekit.bootstrap.round_training import RoundTraining, _train_together
 from posekit.errors import PosekitError, PosekitWarning
+from posekit.training.processes import Processes
 
 
 def scaled(shared: float, task: int) -> tuple[float, int]:
@@ -27,7 +29,41 @@ def end_this_process(shared: None, task: int) -> None:
 
 def tell_and_wait(folder: str, task: int) -> None:
     (Path(folder) / f"{task}.begun").write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+def fail_in(rank: int, processes: Processes, device: torch.device, tell) -> None:
+    """Make a mistake in one process while the others wait for it."""
+    if processes.rank == rank:
+        raise PosekitError(f"process {rank}: found a mistake, expected none")
+    processes.wait()
+
+
+def end_in(rank: int, processes: Processes, device: torch.device, tell) -> None:
+    """End one process as the system does where there is no memory left; the others wait for it."""
+    if processes.rank == rank:
+        os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
+
+
+def tell_and_sleep(folder: str, processes: Processes, device: torch.device, tell) -> None:
+    tell_and_wait(folder, processes.rank)
+
+
+def weights_of_all(job: RoundTraining, processes: Processes, device: torch.device, tell) -> list[bytes]:
+    """Train a round's part; return the weights of every process."""
+    found: list = [None] * processes.count
+    torch.distributed.all_gather_object(found, _train_together(job, processes, device, tell)[0])
+    return found
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this number is at work."""
+    try:
+        # A process that ended stays as a zombie until its new parent looks.
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def run_rounds(folder: Path, out: Path, die_at: int) -> None:
@@ -35,7 +71,6 @@ def run_rounds(folder: Path, out: Path, die_at: int) -> None:
 
     The number of files that it wrote is left in ``out.files``.
     """
-    from posekit.bootstrap import steps
     from posekit.bootstrap.engine import HereEngine
     from posekit.bootstrap.rounds import bootstrap
     from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
@@ -57,7 +92,6 @@ def run_rounds(folder: Path, out: Path, die_at: int) -> None:
 
     os.fsync = fsync
     torch.set_num_threads(1)
-    steps._CHECKPOINT_STEPS = 1
     torch.manual_seed(0)
     start = BootstrapInput(
         Capture.open(folder),
@@ -67,7 +101,7 @@ def run_rounds(folder: Path, out: Path, die_at: int) -> None:
     )
     out.mkdir(exist_ok=True)
     remove_unfinished(out)
-    settings = BootstrapSettings(rounds=1, steps=4, batch_size=2, initial_samples=16)
+    settings = BootstrapSettings(rounds=1, steps=4, batch_size=2, initial_samples=16, checkpoint_steps=1)
     warnings.simplefilter("ignore", PosekitWarning)  # a round of four steps is no better than none
     bootstrap(start, out, settings, engine=HereEngine(1))
     out.with_suffix(".files").write_text(str(written))

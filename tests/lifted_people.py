@@ -63,9 +63,11 @@ class KnowingLifter:
     depth_noise: float = 0.0
     turned: bool = True
     skeleton: Skeleton = LIFTER_15
+    window: int = 1
 
-    def lift(self, xy: NDArray[np.float64], confidence: NDArray[np.float64], /) -> Poses:
-        """Return the known pose whose picture, or mirror image, is most like each of these."""
+    def lift_windows(self, xy: NDArray[np.float64], confidence: NDArray[np.float64], /) -> Poses:
+        """Return the known pose whose picture, or mirror image, is most like each of the windows' middle ones."""
+        xy, confidence = xy[:, self.window // 2], confidence[:, self.window // 2]
         rays = self.known
         if self.turned:  # with a lens, lifters are shown everybody in the middle of the picture
             from posekit.lifting.people import _turn_to_middle

@@ -12,7 +12,7 @@ from posekit.errors import PosekitError
 from posekit.geometry.alignment import align_similarity
 from posekit.keypoints import Keypoints3D, KeypointSource
 from posekit.lifting.body_tree import BodyTree, height_of
-from posekit.lifting.inputs import FollowSettings, ViewPeople, ViewPerson, follow_people
+from posekit.lifting.inputs import FollowSettings, NobodySeenError, ViewPeople, ViewPerson, follow_people
 from posekit.lifting.people import LiftedPerson, LifterLike, LiftSettings, lift_person
 from posekit.lifting.result import as_keypoints3d, world_of
 from posekit.point_status import PRESENT, PointStatus
@@ -23,10 +23,12 @@ from posekit.skeleton import apply_joint_map, joint_map
 class CompletionSettings:
     """match_share: of a person's extent in the picture, within which a followed person is that person of the 3D (median over
     joints). least_known: joints that must be known in a frame to turn a lifted pose by them; fewer move it only. alone_seconds:
-    how long somebody whom no 3D person is must be seen for to be added.
+    how long somebody whom no 3D person is must be seen for to be added. alone_share: as match_share, of somebody whom another
+    camera alone told of, so that the distance was guessed.
     """
 
     match_share: float = 0.15
+    alone_share: float = 0.3
     least_known: int = 6
     alone_seconds: float = 1.0
 
@@ -54,7 +56,8 @@ def complete_people(
 
     Nothing that is known is changed. A joint that the chosen camera saw is put on its ray, at the depth of the lifted pose, and
     marked LIFTED; one that it did not see is FILLED. The lifted pose is of the person's own size, turned and moved to the known
-    joints of the frame where there are enough, and otherwise moved as in the frames around.
+    joints of the frame where there are enough, and otherwise moved as in the frames around. Somebody whom no 3D person is, is
+    added, once, however many cameras saw them: in each frame as the surest of these has it.
 
     Raises PosekitError where cameras or frames of the two do not fit together.
     """
@@ -62,30 +65,34 @@ def complete_people(
     following = following or FollowSettings()
     if lost := [name for name in known.cameras if name not in views.cameras]:
         raise PosekitError(f"{views.source}: has no camera '{lost[0]}', which {known.source or 'the 3D'} was made of")
+    if not np.isin(known.frames, views.frames).any():
+        raise PosekitError(f"{views.source}: has none of the {len(known.frames)} frames of {known.source or 'the 3D'}")
     work = _Work.of(known, lifter)
     tree = BodyTree.of(lifter.skeleton)
-    alone: list[Keypoints3D] = []
+    strangers: list[_Stranger] = []
     for number, name in enumerate(known.cameras):
         camera = rig[name]
         try:
             view = follow_people(views, name, lifter.skeleton, following)
-        except PosekitError:
-            continue  # a view that shows nobody completes nobody
+        except NobodySeenError:
+            continue  # it completes nobody
+        view = replace(view, fps=view.fps or known.fps)
         rows = work.rows_of(view.frames)
+        told_before = list(strangers)
         for person in view.people:
-            p = _person_of(person, rows, work.joints, camera, settings)
+            p = _person_of(person, rows, work.joints, camera, settings.match_share)
             own = (
                 lifting if p is None else replace(lifting, height=lifting.height or height_of(work.joints[:, p], tree))
             )
-            if p is None and len(person.rows) < settings.alone_seconds * (view.fps or known.fps or 30.0):
-                continue
-            lifted = lift_person(person, view, lifter, camera, own)
-            if p is None:
-                alone.append(as_keypoints3d([lifted], view, world_of(camera), known.source))
-            else:
+            if p is not None:
+                lifted = lift_person(person, view, lifter, camera, own)
                 work.offer(p, lifted, view, rows, camera, number, settings)
+            elif len(person.rows) >= settings.alone_seconds * view.rows_per_second and (rows[person.rows] >= 0).any():
+                lifted = lift_person(person, view, lifter, camera, own)
+                one = as_keypoints3d([lifted], view, world_of(camera), known.source)
+                work.welcome(one, person, rows, camera, told_before, strangers, settings)
         on_views("lifting views", number + 1, len(known.cameras))
-    return work.result(alone)
+    return work.result(strangers)
 
 
 def _person_of(
@@ -93,9 +100,9 @@ def _person_of(
     rows: NDArray[np.int64],
     joints: NDArray[np.float64],
     camera: Camera,
-    settings: CompletionSettings,
+    share: float,
 ) -> int | None:
-    """Which known person somebody in a view is, by the frames in which both are there; None for nobody."""
+    """Which person of joints (F, P, J, 3) somebody in a view is, by the frames in which both are there; None for nobody."""
     at = rows[person.rows]
     xy = person.xy[at >= 0]
     at = at[at >= 0]
@@ -105,10 +112,21 @@ def _person_of(
         distance = np.linalg.norm(camera.project(joints[at, p]) - xy, axis=-1)
         common = np.isfinite(distance).sum(axis=1) >= 3
         middle = np.ma.median(np.ma.masked_invalid(distance), axis=1).filled(np.inf)
-        near = common & (middle <= settings.match_share * extent.max(axis=-1, initial=1.0))
+        near = common & (middle <= share * extent.max(axis=-1, initial=1.0))
         if near.sum() > max(best, 0.5 * common.sum()):
             best, found = float(near.sum()), p
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Stranger:
+    """Somebody whom no 3D person is. joints: (F, J', 3), the lifter's, in the frames of the known ones.
+
+    told: by each camera, how sure it was of the whole person, and the person, lifted.
+    """
+
+    joints: NDArray[np.float64]
+    told: list[tuple[float, Keypoints3D]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,11 +212,34 @@ class _Work:
         a["inliers"][row, p, own, c] = lifted.seen[n, theirs]
         a["status"][row, p, own] = np.where(lifted.seen[n, theirs], PointStatus.LIFTED, PointStatus.FILLED)
 
-    def result(self, alone: list[Keypoints3D]) -> Completed:
+    def welcome(
+        self,
+        one: Keypoints3D,
+        person: ViewPerson,
+        rows: NDArray[np.int64],
+        camera: Camera,
+        told_before: list[_Stranger],
+        strangers: list[_Stranger],
+        settings: CompletionSettings,
+    ) -> None:
+        """Add somebody whom no 3D person is to the strangers, or to the one of another camera who it is."""
+        sure = float(person.confidence.sum())
+        before = (
+            np.stack([other.joints for other in told_before], axis=1) if told_before else np.zeros((len(rows), 0, 1, 3))
+        )
+        who = _person_of(person, rows, before, camera, settings.alone_share)
+        if who is not None:
+            told_before[who].told.append((sure, one))
+            return
+        joints = np.full((len(self.known.frames), *one.xyz.shape[2:]), np.nan)
+        joints[rows[rows >= 0]] = one.xyz[rows >= 0, 0]
+        strangers.append(_Stranger(joints, [(sure, one)]))
+
+    def result(self, strangers: list[_Stranger]) -> Completed:
         """Put the added people behind the others."""
         known = self.known
         F, P, _ = known.status.shape
-        extra = len(alone)
+        extra = len(strangers)
         blank = {"xyz": np.nan, "covariance": np.nan, "reprojection_px": np.nan, "inliers": 0}
         arrays: dict[str, Any] = {}
         for name, array in self.arrays.items():
@@ -206,16 +247,20 @@ class _Work:
             arrays[name] = np.concatenate(
                 (array, np.full((F, extra, *array.shape[2:]), fill, dtype=array.dtype)), axis=1
             )
-        for number, one in enumerate(alone):
-            rows = self.rows_of(one.frames)
-            inside = np.flatnonzero(rows >= 0)
-            c = known.cameras.index(one.cameras[0])
-            theirs = np.ix_(inside, np.array([0]), self.source)
-            where = np.ix_(rows[inside], np.array([P + number]), self.target)
-            for name in ("xyz", "covariance", "status"):
-                arrays[name][where] = getattr(one, name)[theirs]
-            for name in ("inliers", "reprojection_px"):
-                arrays[name][..., c][where] = getattr(one, name)[theirs][..., 0]
+        for number, stranger in enumerate(strangers):
+            # The surest comes last, and its frames stay.
+            for _, one in sorted(stranger.told, key=lambda sure_and_one: sure_and_one[0]):
+                rows = self.rows_of(one.frames)
+                there = np.isin(one.status[:, 0], PRESENT).any(axis=-1)
+                inside = np.flatnonzero((rows >= 0) & there)
+                c = known.cameras.index(one.cameras[0])
+                theirs = np.ix_(inside, np.array([0]), self.source)
+                where = np.ix_(rows[inside], np.array([P + number]), self.target)
+                for name in ("xyz", "covariance", "status"):
+                    arrays[name][where] = getattr(one, name)[theirs]
+                for name in ("inliers", "reprojection_px"):
+                    arrays[name][where] = blank[name]
+                    arrays[name][..., c][where] = getattr(one, name)[theirs][..., 0]
         people = replace(known, **arrays)
         before = np.isin(known.status, PRESENT)
         added = np.isin(people.status, PRESENT)

@@ -12,14 +12,22 @@ from posekit.keypoints import KeypointSource
 from posekit.lifting.body_tree import MEAN_HEIGHT
 from posekit.lifting.pieces import join_pieces
 from posekit.lifting.skeletons import map_to_lifter
+from posekit.motion.gaps import frame_step
 from posekit.people.tracks import AssociationSettings, Tracks
 from posekit.skeleton import Skeleton, apply_joint_map
 
 #: Frames that are read at once.
 _PIECE = 4096
 
+#: Of the largest person of every frame, the quantile by which steps are measured: the nearest, but no single wild detection.
+_NEAREST = 0.9
+
 #: Keypoints that name no rate count as this many frames per second, as they do elsewhere in posekit.
 USUAL_FPS = 30.0
+
+
+class NobodySeenError(PosekitError):
+    """A view shows nobody: for one view alone a mistake, among several nothing odd."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ class ViewPerson:
 class ViewPeople:
     """Everyone whom one camera saw, whoever was seen most and surest first; joints are the lifter's.
 
-    fps: as the keypoints have it, None where they do not say. missing: joints that the 2D skeleton lacks altogether.
+    frames: (F,) their numbers. fps: frame numbers per second, as the keypoints have it, None where they do not say. missing:
+    joints that the 2D skeleton lacks altogether.
     """
 
     people: tuple[ViewPerson, ...]
@@ -58,6 +67,11 @@ class ViewPeople:
     fps: float | None
     missing: tuple[str, ...]
     source: str
+
+    @property
+    def rows_per_second(self) -> float:
+        """How many frames there are in a second: fewer than `fps` where only every n-th of a video is there."""
+        return (self.fps or USUAL_FPS) / frame_step(self.frames)
 
 
 def choose_camera(source: KeypointSource, camera: str | None) -> str:
@@ -79,7 +93,11 @@ def follow_people(
 ) -> ViewPeople:
     """Read one camera's keypoints piece by piece and link each frame's people to those before.
 
-    Raises PosekitError where the 2D skeleton is not of a body, where there is no frame, and where nobody is seen.
+    How far people may move is told in metres, by the size of the nearest: somebody before a crowd must not be lost for the many
+    who are small, and whose steps are taken for shorter than they are.
+
+    Raises PosekitError where the 2D skeleton is not of a body, where there is no frame or frames do not ascend; NobodySeenError
+    where nobody is seen.
     """
     settings = settings or FollowSettings()
     try:
@@ -89,10 +107,9 @@ def follow_people(
     frames = np.asarray(source.frames, dtype=np.int64)
     if len(frames) == 0:
         raise PosekitError(f"{source.source}: holds no frame, nothing can be lifted")
-    rate = source.fps or USUAL_FPS
-    tracks: Tracks | None = None
-    scale = 0.0
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+    rate, step = source.fps or USUAL_FPS, frame_step(frames)
+    seen: list[tuple[range, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+    largest = np.full(len(frames), np.nan)
     for start in range(0, len(frames), _PIECE):
         piece = source.read(start, min(start + _PIECE, len(frames))).select_cameras((camera,))
         moved, weights = apply_joint_map(
@@ -101,30 +118,48 @@ def follow_people(
         assert weights is not None
         place, slot = np.nonzero((weights > 0).sum(axis=-1) >= settings.least_joints)
         xy, confidence = moved[place, slot].astype(np.float64), weights[place, slot].astype(np.float64)
-        if not len(xy):
-            continue
-        scale = scale or MEAN_HEIGHT / usual_extent(xy)
-        place, xy, confidence = join_pieces(place, xy, confidence, scale)
-        tracks = tracks or Tracks(frames, rate, settings.association)
-        points = np.concatenate((xy * scale, 0 * xy[..., :1]), axis=-1)
-        track = tracks.link(range(start, start + len(piece.frames)), start + place, points)
-        found.append((track, start + place, xy, confidence))
-    if not found:
-        raise PosekitError(
+        if len(xy):
+            seen.append((range(start, start + len(piece.frames)), start + place, xy, confidence))
+            np.fmax.at(largest, start + place, _extents(xy))
+    if not seen:
+        raise NobodySeenError(
             f"{source.source}: nobody is seen in camera '{camera}': in no frame of {len(frames)} are there "
             f"{settings.least_joints} joints with a confidence above 0"
         )
-    least = min(settings.least_seconds * rate, 0.1 * len(frames))
+    scale = MEAN_HEIGHT / max(float(np.nanquantile(largest, _NEAREST)), 1.0)
+    tracks = Tracks(frames, rate, settings.association)
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+    for places, place, xy, confidence in seen:
+        place, xy, confidence = join_pieces(place, xy, confidence, scale)
+        flat = _without_sides(xy, skeleton) * scale
+        points = np.concatenate((flat, 0 * flat[..., :1]), axis=-1)
+        found.append((tracks.link(places, place, points), place, xy, confidence))
+    least = min(settings.least_seconds * rate / step, 0.1 * len(frames))
     people = _sorted_people(found, least)
     return ViewPeople(tuple(people), frames, camera, skeleton, source.fps, mapping.missing, source.source)
 
 
+def _without_sides(xy: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.float64]:
+    """Put both joints of a pair (M, J, 2) between them where both are seen.
+
+    Who has left and right exchanged is the same person still, though nearly all joints are half a metre from where they were.
+    """
+    middle = (xy + xy[:, skeleton.mirror]) / 2
+    return np.where(np.isfinite(middle), middle, xy)
+
+
 def usual_extent(xy: NDArray[np.float64]) -> float:
     """Median longer side (px) of the boxes around people (N, J, 2): about what a person's height is in this picture."""
+    return max(float(np.median(_extents(xy))), 1.0)
+
+
+def _extents(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longer sides (N,) of the boxes around people (N, J, 2), each of one joint or more; px."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a joint that nobody has
         sides = np.nanmax(xy, axis=1) - np.nanmin(xy, axis=1)
-    return max(float(np.median(sides.max(axis=-1))), 1.0)
+    longer: NDArray[np.float64] = sides.max(axis=-1)
+    return longer
 
 
 def _sorted_people(

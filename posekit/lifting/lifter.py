@@ -1,4 +1,4 @@
-"""A trained lifter: from 2D keypoints of one view to 3D, a frame at a time; and its weight file.
+"""A trained lifter: from 2D keypoints of one view to 3D, frame by frame; and its weight file.
 
 A file is safetensors, with everything that a lifter needs besides its weights in the header.
 """
@@ -24,6 +24,7 @@ from posekit.lifting.networks import build_generator
 from posekit.lifting.normalisation import mean_bone_length, normalise_views
 from posekit.lifting.settings import RepNetSettings
 from posekit.lifting.skeletons import LIFTER_15, REPNET_16
+from posekit.lifting.windows import window_rows
 from posekit.models.repnet import PublishedGenerator, ViewGenerator
 from posekit.skeleton import Skeleton
 
@@ -87,35 +88,76 @@ class Lifter:
         with confidence 0. mirrored: lift each pose's mirror image, too, and give the mean of both; it is exacter, and takes
         twice as long.
 
+        A temporal lifter (``settings.frames`` above 1) takes the poses for those of one person in consecutive frames, and lifts
+        each from the frames around it as well; at the ends the first and the last repeat, and a frame in which nobody was seen
+        is all NaN. It was trained at 30 frames a second.
+
         Raises PosekitError where the arrays do not hold the lifter's joints.
         """
-        given, there, weight = self._checked(xy, confidence)
-        enough = there.sum(axis=1) >= LEAST_JOINTS
-        poses = np.full((len(given), self.skeleton.joint_count, 3), np.nan, dtype=np.float32)
-        px_per_metre = np.full(len(given), np.nan, dtype=np.float32)
+        checked = self._checked(xy, confidence)
+        return self._lift_rows(*checked, window_rows(len(checked[0]), self.settings.frames), mirrored)
+
+    @property
+    def window(self) -> int:
+        """How many consecutive frames it is shown, of which it lifts the middle one."""
+        return self.settings.frames
+
+    def lift_windows(
+        self,
+        xy: Float[np.ndarray, "N T J 2"],
+        confidence: Float[np.ndarray, "N T J"],
+        *,
+        mirrored: bool = True,
+    ) -> LiftedPoses:
+        """Lift the middle frames of windows that have nothing to do with each other; else as `lift`.
+
+        Raises PosekitError where windows are not of ``settings.frames`` frames.
+        """
+        frames = self.settings.frames
+        if xy.ndim != 4 or xy.shape[1] != frames or confidence.shape != xy.shape[:3]:
+            raise PosekitError(
+                f"lift: found windows of shape {xy.shape}, confidence of {confidence.shape}, expected {frames} frames each"
+            )
+        checked = self._checked(xy.reshape(-1, *xy.shape[2:]), confidence.reshape(-1, xy.shape[2]))
+        return self._lift_rows(*checked, np.arange(len(xy) * frames).reshape(-1, frames), mirrored)
+
+    def _lift_rows(
+        self,
+        given: NDArray[np.float32],
+        there: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        windows: NDArray[np.int64],
+        mirrored: bool,
+    ) -> LiftedPoses:
+        """Lift what is in the middle of windows, (N, T) rows of the arrays that `_checked` gives."""
+        middle = windows[:, windows.shape[1] // 2]
+        shown, weight = there[middle], weight[middle]
+        enough = shown.sum(axis=1) >= LEAST_JOINTS
+        poses = np.full((len(windows), self.skeleton.joint_count, 3), np.nan, dtype=np.float32)
+        px_per_metre = np.full(len(windows), np.nan, dtype=np.float32)
         rows = np.flatnonzero(enough)
         matrix = bone_matrix(self.skeleton.bones, self.skeleton.joint_count)
         with torch.inference_mode():
             for start in range(0, len(rows), _BATCH):
                 chosen = rows[start : start + _BATCH]
-                some = torch.from_numpy(given[chosen]), torch.from_numpy(there[chosen])
+                some = torch.from_numpy(given[windows[chosen]]), torch.from_numpy(there[windows[chosen]])
                 lifted, metre = self._lift(*some, matrix, mirrored)
                 poses[chosen], px_per_metre[chosen] = lifted.numpy(), metre.numpy()
-        usual = np.where(there > 0, weight, _UNSEEN_CONFIDENCE * weight.max(axis=1, keepdims=True, initial=0.0))
+        usual = np.where(shown > 0, weight, _UNSEEN_CONFIDENCE * weight.max(axis=1, keepdims=True, initial=0.0))
         return LiftedPoses(poses, px_per_metre, np.where(enough[:, None], usual, 0).astype(np.float32))
 
     def _lift(self, xy: Tensor, there: Tensor, matrix: Tensor, mirrored: bool) -> tuple[Tensor, Tensor]:
-        """Return poses (n, J, 3) in metres and px per metre (n,)."""
+        """Return poses (n, J, 3) in metres and px per metre (n,), of windows (n, T, J, 2)."""
         normalised, _, scale = normalise_views(xy, there)
         pose = self._in_units_of_view(normalised, there)
         if mirrored:
             other = torch.from_numpy(self.skeleton.mirror.copy())
             flip = pose.new_tensor((-1.0, 1.0, 1.0))
-            image = self._in_units_of_view(normalised[:, other] * flip[:2], there[:, other])
+            image = self._in_units_of_view(normalised[:, :, other] * flip[:2], there[:, :, other])
             pose = (pose + image[:, other] * flip) / 2
         metre = mean_bone_length(pose, matrix).clamp(min=1e-6) / self.mean_bone
         centred = pose - pose[:, self.skeleton.index("mid_hip"), None]
-        return centred / metre, (scale * metre)[:, 0, 0]
+        return centred / metre, (scale[:, scale.shape[1] // 2] * metre)[:, 0, 0]
 
     def _in_units_of_view(self, xy: Tensor, there: Tensor) -> Tensor:
         """Return poses in camera axes, as large as the normalised view shows them."""
@@ -205,7 +247,7 @@ def _described(path: Path, header: dict[str, str]) -> tuple[Skeleton, RepNetSett
         settings = _settings(json.loads(header["settings"]))
     except KeyError as error:
         raise PosekitError(f"{path}: header: found no {error}, expected one") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, PosekitError) as error:
         raise PosekitError(f"{path}: header: {error}") from error
     return SKELETONS[name], settings, mean_bone
 

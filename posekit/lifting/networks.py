@@ -17,6 +17,8 @@ def build_generator(skeleton: Skeleton, settings: RepNetSettings) -> PublishedGe
         settings.slope,
         mask=settings.mask,
         perspective=settings.perspective,
+        frames=settings.frames,
+        elevation=settings.learned_elevation,
     )
 
 

@@ -11,8 +11,8 @@ _LEAST_SCALE = 1e-6
 
 
 def normalise_views(
-    xy: Float[Tensor, "B J 2"], there: Float[Tensor, "B J"]
-) -> tuple[Float[Tensor, "B J 2"], Float[Tensor, "B 1 2"], Float[Tensor, "B 1 1"]]:
+    xy: Float[Tensor, "*B J 2"], there: Float[Tensor, "*B J"]
+) -> tuple[Float[Tensor, "*B J 2"], Float[Tensor, "*B 1 2"], Float[Tensor, "*B 1 1"]]:
     """Centre 2D poses on the mean of their joints and divide by the standard deviation of their coordinates.
 
     there: 1 for joints that were seen, 0 for missing ones, whose xy may be anything, NaN too; they count for nothing and come
@@ -21,10 +21,10 @@ def normalise_views(
     """
     there = there[..., None]
     xy = torch.where(there > 0, xy, 0.0)
-    count = there.sum(dim=1, keepdim=True).clamp(min=1)
-    centre = xy.sum(dim=1, keepdim=True) / count
+    count = there.sum(dim=-2, keepdim=True).clamp(min=1)
+    centre = xy.sum(dim=-2, keepdim=True) / count
     centred = (xy - centre) * there
-    scale = (centred.square().sum(dim=(1, 2), keepdim=True) / (2 * count)).sqrt()
+    scale = (centred.square().sum(dim=(-2, -1), keepdim=True) / (2 * count)).sqrt()
     scale = torch.where(scale > _LEAST_SCALE, scale, 1.0)
     return centred / scale, centre, scale
 

@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 from posekit.camera import Camera
 from posekit.lifting.body_tree import MEAN_HEIGHT, BodyTree
 from posekit.lifting.inputs import USUAL_FPS, ViewPeople, ViewPerson, usual_extent
+from posekit.lifting.swaps import find_swaps
 from posekit.lifting.trajectory import root_path
 from posekit.lifting.video import PersonInVideo, RefinementSettings, bridged, refine_person
+from posekit.lifting.windows import windows_in_stretches
+from posekit.motion.gaps import frame_step
 from posekit.skeleton import Skeleton
 
 #: Where the lens is not known, people are taken to stand this far off (metres, and so wide is the angle that they are seen
 #: under); nothing but the balance of settings depends on it.
 _UNKNOWN_DISTANCE = 4.0
+#: Rows that the lifter is asked for at once: windows of more would need much memory in a long video.
+_ROWS_AT_ONCE = 8192
 
 
 class LiftedPosesLike(Protocol):
@@ -31,17 +36,19 @@ class LiftedPosesLike(Protocol):
 
 
 class LifterLike(Protocol):
-    """A lifter of single frames, as `posekit.lifting.lifter.Lifter` is one."""
+    """A lifter of the middle frames of windows, of one frame or more, as `posekit.lifting.lifter.Lifter` is one."""
 
     @property
     def skeleton(self) -> Skeleton: ...  # noqa: D102
-    def lift(self, xy: NDArray[np.float64], confidence: NDArray[np.float64], /) -> LiftedPosesLike: ...  # noqa: D102
+    @property
+    def window(self) -> int: ...  # noqa: D102
+    def lift_windows(self, xy: NDArray[np.float64], confidence: NDArray[np.float64], /) -> LiftedPosesLike: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class LiftSettings:
-    """height: metres, of mean height if None. refine: use the whole video. bridge: longest gap of a person or joint that is
-    bridged, seconds.
+    """height: metres, of mean height if None. refine: use the whole video. mend_swaps: whether left and right are exchanged
+    where the motion tells that the detector confused them. bridge: longest gap of a person or joint that is bridged, seconds.
 
     What the covariances are made of: bone_sigma: share of its length that a bone's depth is uncertain by; errors add up along
     the bones from the root. sideways_sigma: metres that a joint is uncertain by across the view, an axis; twice that, and
@@ -53,6 +60,7 @@ class LiftSettings:
 
     height: float | None = None
     refine: bool = True
+    mend_swaps: bool = True
     bridge: float = 0.5
     bone_sigma: float = 0.21
     sideways_sigma: float = 0.02
@@ -65,14 +73,15 @@ class LiftSettings:
 class LiftedPerson:
     """One person in the camera's axes (x right, y down, z away from the camera), metres.
 
-    rows: (N,) places of the view's frames. xy: (N, J, 2) px, the detections. xyz: (N, J, 3). covariance: (N, J, 3, 3).
-    seen: (N, J), joints that a detection holds. reprojection_px: (N, J), NaN where there is none. agrees: (N, J), detections
-    that the pose agrees with. confidence: (N, J), of the lifter. lengths: (B,) metres of the tree's bones; None without
-    refinement.
+    rows: (N,) places of the view's frames. xy: (N, J, 2) px, the detections. swapped: (N, J), those that are their partner's as
+    the detector had it. xyz: (N, J, 3). covariance: (N, J, 3, 3). seen: (N, J), joints that a detection holds.
+    reprojection_px: (N, J), NaN where there is none. agrees: (N, J), detections that the pose agrees with. confidence: (N, J),
+    of the lifter. lengths: (B,) metres of the tree's bones; None without refinement.
     """
 
     rows: NDArray[np.int64]
     xy: NDArray[np.float64]
+    swapped: NDArray[np.bool_]
     xyz: NDArray[np.float64]
     covariance: NDArray[np.float64]
     seen: NDArray[np.bool_]
@@ -113,12 +122,18 @@ def lift_person(
     on_rows: Callable[[int, int], None] = lambda done, total: None,
 ) -> LiftedPerson:
     """Lift one person of a view; see `lift_people`."""
-    fps = view.fps or USUAL_FPS
+    rate = view.rows_per_second
     tree = BodyTree.of(lifter.skeleton)
-    rows, xy, confidence, joined = _with_bridges(person, view.frames, settings.bridge * fps)
-    poses, trust, px_per_metre = _lift_frames(xy, confidence, joined, lifter, camera, settings.bridge * fps)
+    rows, xy, confidence, joined = _with_bridges(person, view.frames, settings.bridge * (view.fps or USUAL_FPS))
+    swapped = np.zeros(confidence.shape, dtype=np.bool_)
+    if settings.mend_swaps:
+        swapped = find_swaps(xy, confidence, joined, lifter.skeleton, rate)
+        mirror = lifter.skeleton.mirror
+        xy = np.where(swapped[..., None], xy[:, mirror], xy)
+        confidence = np.where(swapped, confidence[:, mirror], confidence)
+    poses, trust, px_per_metre = _lift_frames(xy, confidence, joined, lifter, camera, rate, settings.bridge)
     image, back = _on_plane(xy, camera, px_per_metre)
-    in_video = PersonInVideo(poses, trust, image, confidence, joined, fps, camera is not None)
+    in_video = PersonInVideo(poses, trust, image, confidence, joined, rate, camera is not None)
     lengths = None
     if settings.refine:
         refined = refine_person(in_video, tree, settings.height, settings.refinement, on_rows)
@@ -126,7 +141,7 @@ def lift_person(
     else:
         relative = bridged(poses, joined) * (settings.height or MEAN_HEIGHT) / MEAN_HEIGHT
         path = settings.refinement.path
-        root = root_path(relative, image, confidence, joined, fps, path, perspective=camera is not None)
+        root = root_path(relative, image, confidence, joined, rate, path, perspective=camera is not None)
     depth = root[:, None, 2] + (relative[..., 2] if camera is not None else 0)
     absolute = relative + root[:, None]
     offset = absolute[..., :2] - image * depth[..., None]
@@ -138,14 +153,17 @@ def lift_person(
         # Without a lens the image's size says nothing of the distance: everybody stays where the picture is in focus.
         absolute = relative + np.concatenate((root[:, None, :2], 0 * root[:, None, 2:]), axis=-1)
     seen = np.asarray(np.isfinite(xy).all(axis=-1))
-    return LiftedPerson(rows, xy, absolute, covariance, seen, reprojection, agrees & seen, trust, lengths)
+    return LiftedPerson(rows, xy, swapped, absolute, covariance, seen, reprojection, agrees & seen, trust, lengths)
 
 
 def _with_bridges(
     person: ViewPerson, frames: NDArray[np.int64], longest: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Rows of a person with those of short gaps, in which nothing is seen; and which rows follow each other in time."""
-    step = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
+    """Rows of a person with those of short gaps, in which nothing is seen; and which rows follow each other in time.
+
+    longest: gap that is bridged, in frame numbers.
+    """
+    step = frame_step(frames)
     gaps = np.diff(frames[person.rows])
     rows = [person.rows[:1]]
     joined: list[NDArray[np.bool_]] = []
@@ -171,42 +189,37 @@ def _lift_frames(
     joined: NDArray[np.bool_],
     lifter: LifterLike,
     camera: Camera | None,
-    longest: float,
+    rate: float,
+    bridge: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Run the lifter on every row that has detections: poses (N, J, 3) in camera axes, confidence (N, J), px per metre (N,).
 
     With a lens, the picture is turned so that the camera looks at the person, whom it then sees as lifters expect people: in
-    the middle of the picture; the pose is turned back. Joints that are missing for a moment only are put between.
+    the middle of the picture; the pose is turned back. Joints that are missing for no more than `bridge` seconds are put
+    between. rate: rows a second.
     """
     N, J, _ = xy.shape
     poses, trust = np.full((N, J, 3), np.nan), np.zeros((N, J))
     size = np.full(N, np.nan)
     asked = _with_middles(xy, lifter.skeleton)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=-1).any(axis=-1))
-    short = _short_gaps(confidence > 0, joined, longest)
+    short = _short_gaps(confidence > 0, joined, bridge * rate)
     asked = np.where(short[..., None], _interpolated(asked, joined), asked)
     weight = _asked_weights(asked, confidence, short)
-    if camera is None:
-        poses[rows], trust[rows], size[rows] = _asked(lifter, asked[rows], weight[rows])
-    else:
-        rays = np.concatenate((camera.undistort(asked[rows]), np.ones((len(rows), J, 1))), axis=-1)
-        turn = _turn_to_middle(rays, weight[rows])
-        turned = rays @ turn.swapaxes(-1, -2)
-        # Pixels of a usual lens, in case a lifter's numbers know of pixels.
-        pixels = 1000 * turned[..., :2] / turned[..., 2:]
-        found, trust[rows], size[rows] = _asked(lifter, pixels, weight[rows])
-        poses[rows] = found @ turn
+    around = windows_in_stretches(joined, lifter.window, rate)
+    turn = np.eye(3)
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[first : first + _ROWS_AT_ONCE]
+        seen = asked[around[some]]
+        if camera is not None:
+            rays = np.concatenate((camera.undistort(seen), np.ones((*seen.shape[:-1], 1))), axis=-1)
+            turn = _turn_to_middle(rays[:, lifter.window // 2], weight[some])
+            turned = rays @ turn[:, None].swapaxes(-1, -2)
+            # Pixels of a usual lens, in case a lifter's numbers know of pixels.
+            seen = 1000 * turned[..., :2] / turned[..., 2:]
+        lifted = lifter.lift_windows(seen, weight[around[some]])
+        poses[some], trust[some], size[some] = lifted.xyz @ turn, lifted.confidence, lifted.px_per_metre
     return poses, trust, size
-
-
-def _asked(
-    lifter: LifterLike, xy: NDArray[np.float64], weight: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    lifted = lifter.lift(xy, weight)
-    xyz, trust, size = (
-        np.asarray(one, dtype=np.float64) for one in (lifted.xyz, lifted.confidence, lifted.px_per_metre)
-    )
-    return xyz, trust, size
 
 
 def _asked_weights(
@@ -282,7 +295,8 @@ def _on_plane(
     scale = _UNKNOWN_DISTANCE * usual_extent(xy[np.isfinite(xy).all(axis=-1).any(axis=-1)]) / MEAN_HEIGHT
 
     def back(sideways: NDArray[np.float64], _: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
-        pixels: NDArray[np.float64] = scale * sideways / depth[..., None] + middle
+        # Of somebody whose joints are all in one point, nothing tells a distance.
+        pixels: NDArray[np.float64] = scale * sideways / np.where(depth > 0, depth, np.nan)[..., None] + middle
         return pixels
 
     return (xy - middle) / scale, back
@@ -310,8 +324,10 @@ def _covariance(
     across = np.square(settings.sideways_sigma * np.where(held, 1.0, 2.0))
     view = relative + root[:, None] if known else np.broadcast_to((0.0, 0.0, 1.0), relative.shape)
     view = view / np.linalg.norm(view, axis=-1, keepdims=True)
-    outer = view[..., :, None] * view[..., None, :]
     # Nothing is known better along the view than across it: not the root, whose bones are none.
     along = np.maximum(along, across)
-    covariance: NDArray[np.float64] = across[..., None, None] * (np.eye(3) - outer) + along[..., None, None] * outer
+    # across (I - v v^T) + along v v^T, made in place: these are the largest arrays of a long video.
+    covariance: NDArray[np.float64] = view[..., :, None] * view[..., None, :]
+    covariance *= (along - across)[..., None, None]
+    covariance[..., range(3), range(3)] += across[..., None]
     return covariance

@@ -38,6 +38,8 @@ def as_keypoints3d(
     """
     F, P, J = len(view.frames), len(people), view.skeleton.joint_count
     rotation, translation = world
+    # Of C the stored six of R C R^T, as a matrix that takes C's nine: no other array of their size is needed.
+    turn = (rotation[_ROWS][:, :, None] * rotation[_COLUMNS][:, None, :]).reshape(6, 9).T
     xyz = np.full((F, P, J, 3), np.nan)
     covariance = np.full((F, P, J, 6), np.nan)
     inliers = np.zeros((F, P, J, 1), dtype=np.bool_)
@@ -46,13 +48,13 @@ def as_keypoints3d(
     for p, person in enumerate(people):
         points = person.xyz @ rotation.T + translation
         there = np.asarray(np.isfinite(points).all(axis=-1))
-        turned = rotation @ person.covariance @ rotation.T
         xyz[person.rows, p] = points
-        covariance[person.rows, p] = np.where(there[..., None], turned[..., _ROWS, _COLUMNS], np.nan)
+        covariance[person.rows, p] = person.covariance.reshape(*person.covariance.shape[:2], 9) @ turn
         inliers[person.rows, p, :, 0] = person.agrees & there
         reprojection[person.rows, p, :, 0] = person.reprojection_px
         marked = np.where(person.seen, PointStatus.LIFTED, PointStatus.FILLED)
         status[person.rows, p] = np.where(there, marked, PointStatus.TOO_FEW_VIEWS)
+    covariance[~np.isfinite(xyz).all(axis=-1)] = np.nan
     return Keypoints3D(
         xyz,
         covariance,

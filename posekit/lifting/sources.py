@@ -17,12 +17,13 @@ _PIECE = 4096
 class Views:
     """2D poses as a detector would give them, of nobody's 3D.
 
-    xy: (B, J, 2) px, y down, any scale and offset, NaN where the detector missed the joint. weight: (B, J), 0 to 1, the
-    detector's confidence; 0 where missing.
+    xy: (B, J, 2) px, y down, any scale and offset, NaN where the detector missed the joint; for a temporal lifter
+    (B, T, J, 2), windows of T consecutive frames of one person each. weight: (B, J) or (B, T, J), 0 to 1, the detector's
+    confidence; 0 where missing.
     """
 
-    xy: Float[np.ndarray, "B J 2"]
-    weight: Float[np.ndarray, "B J"]
+    xy: Float[np.ndarray, "B *T J 2"]
+    weight: Float[np.ndarray, "B *T J"]
 
 
 class PoseSource(Protocol):

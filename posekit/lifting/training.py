@@ -1,6 +1,7 @@
 """Training a lifter from poses in 3D and views in 2D that have nothing to do with each other."""
 
 import copy
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from posekit.errors import PosekitError
 from posekit.io.files import write_whole
-from posekit.lifting.chance import noise_for, random_turns
+from posekit.lifting.chance import elevated_turns, noise_for, random_turns
 from posekit.lifting.kcs import bone_matrix, bone_vectors
 from posekit.lifting.losses import (
     bone_loss,
@@ -28,6 +29,7 @@ from posekit.lifting.networks import build_critic, build_generator
 from posekit.lifting.normalisation import align_to_template, normalise_views, to_one_size
 from posekit.lifting.settings import RepNetSettings
 from posekit.lifting.sources import PoseSource, ViewSource
+from posekit.lifting.windows import window_rows
 from posekit.metrics.bones import mirrored_bones
 from posekit.models.pose_prior import PosePrior, denoising_loss, prior_loss
 from posekit.models.repnet import Lifted
@@ -54,6 +56,8 @@ class LifterRun:
 
 #: What nobody sees from behind.
 _HEAD = ("nose", "upper_neck", "head_top")
+#: The part of the variance of a detector's errors that stays from frame to frame (`posekit.datasets.detector_noise`).
+_SLOW = 0.7
 #: Highest learning rate of the prior, and what of a training is kept in a checkpoint.
 _PRIOR_RATE = 2e-3
 _STATE = (
@@ -66,7 +70,8 @@ class LifterTraining:
     """A training at some step; `advance` takes one more.
 
     poses: what the critic is shown as real, in camera axes for the ``view`` generator (as cameras of the views' kind would see
-    them) and in any axes for the ``published`` one, which has them turned onto a template. views: what the generator is shown.
+    them) and in any axes for the ``published`` one, which has them turned onto a template. views: what the generator is shown,
+    windows of as many frames as the settings say.
     Every draw of a step depends on the seed and the step alone, so that a run that goes on equals one that was not interrupted.
     generator, critic: as they are. average: the mean generator, which is what counts. history: of `report`.
     """
@@ -139,14 +144,15 @@ class LifterTraining:
         factor = 0.1 ** int(4 * min(progress, 0.999)) if by_quarters else self._falling(progress, self.step)
         _set_rate(self.generator_steps, settings.learning_rate * factor)
         _set_rate(self.critic_steps, settings.critic_rate * factor)
-        xy, there, weight = self._view(rng)
+        xy, there = self._view(rng)
         lifted: Lifted = self.generator(xy, there)
         fake = self._judged(lifted.pose)
-        turned = self._turned(lifted, rng) if self._turns else None
+        motion = self._turned(lifted, (xy, there), rng) if self._turns else None
+        turned = None if motion is None else motion[:, self._middle]
         terms = {}
         if settings.adversarial_weight > 0:
             terms = self._teach_critic(self._real(rng), fake, turned, rng)
-        terms |= self._teach_generator(lifted, fake, turned, (xy, there, weight), progress, rng)
+        terms |= self._teach_generator(lifted, fake, motion, (xy, there), progress, rng)
         _follow(self.average, self.generator, settings.average_decay, self.step)
         return terms
 
@@ -170,26 +176,51 @@ class LifterTraining:
         """Poses as the critic is shown them."""
         return to_one_size(poses, self._bones) if self.settings.one_size else poses
 
-    def _view(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def _middle(self) -> int:
+        return self.settings.frames // 2
+
+    def _view(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Windows of views, normalised (B, T, J, 2), and which of their joints are there (B, T, J)."""
         drawn = self.views.draw(self.settings.batch_size, rng)
         given = torch.from_numpy(np.asarray(drawn.xy, dtype=np.float32))
         confidence = torch.from_numpy(np.asarray(drawn.weight, dtype=np.float32))
-        there = (torch.isfinite(given).all(dim=-1) & (confidence > 0)).float()
-        there = there * self._kept(there.shape[0], rng)
-        xy, _, _ = normalise_views(given, there)
-        return xy, there, there * self._weights
+        frames = 1 if given.ndim == 3 else given.shape[1]
+        if frames != self.settings.frames:
+            raise PosekitError(
+                f"training: found views of {frames} frames, expected {self.settings.frames} as the settings say"
+            )
+        there = (torch.isfinite(given).all(dim=-1) & (confidence > 0)).float().view(len(given), frames, -1)
+        there = there * self._kept(len(there), rng)
+        xy, _, _ = normalise_views(given.view(*there.shape, 2), there)
+        return xy, there
 
     def _kept(self, count: int, rng: np.random.Generator) -> Tensor:
-        """1 for joints that stay in a view, 0 for those that are taken out, (count, J)."""
-        lost = rng.random((count, self.skeleton.joint_count)) < self.settings.lost_joints
+        """1 for joints that stay in a view, 0 for those that are taken out, (count, T, J); the head in all of a window."""
+        lost = rng.random((count, self.settings.frames, self.skeleton.joint_count)) < self.settings.lost_joints
         head = [n for n, joint in enumerate(self.skeleton.joints) if joint in _HEAD]
-        lost[:, head] |= rng.random((count, 1)) < self.settings.lost_head
+        lost[..., head] |= rng.random((count, 1, 1)) < self.settings.lost_head
         return torch.from_numpy(~lost).float()
 
-    def _turned(self, lifted: Lifted, rng: np.random.Generator) -> Tensor:
-        """Lifted people as another camera would see them: turned about the vertical by any angle, and tipped a little."""
-        poses = to_one_size(lifted.in_camera_axes(), self._bones)
-        return poses @ random_turns(len(poses), rng).transpose(1, 2)
+    def _turned(self, lifted: Lifted, view: tuple[Tensor, Tensor], rng: np.random.Generator) -> Tensor:
+        """Lifted people as another camera would see them, (B, T, J, 3): turned about the vertical by any angle, and tipped.
+
+        Only the middle frame has a gradient.
+        """
+        motion = to_one_size(lifted.in_camera_axes(), self._bones)[:, None]
+        if self.settings.frames > 1:
+            around = self._lifted_around(*view)
+            motion = torch.cat((around[:, : self._middle], motion, around[:, self._middle + 1 :]), dim=1)
+        elevation = lifted.elevation
+        turns = random_turns(len(motion), rng) if elevation is None else elevated_turns(elevation, rng)
+        return motion @ turns.transpose(1, 2)[:, None]
+
+    @torch.no_grad()
+    def _lifted_around(self, xy: Tensor, there: Tensor) -> Tensor:
+        """Every frame of some windows, (B, T, J, 3), lifted from what these show around it."""
+        rows = torch.from_numpy(window_rows(self.settings.frames, self.settings.frames))
+        lifted = self.generator(xy[:, rows].flatten(0, 1), there[:, rows].flatten(0, 1)).in_camera_axes()
+        return to_one_size(lifted, self._bones).unflatten(0, xy.shape[:2])
 
     def _teach_critic(
         self, real: Tensor, fake: Tensor, turned: Tensor | None, rng: np.random.Generator
@@ -217,16 +248,19 @@ class LifterTraining:
         self,
         lifted: Lifted,
         fake: Tensor,
-        turned: Tensor | None,
-        view: tuple[Tensor, Tensor, Tensor],
+        motion: Tensor | None,
+        view: tuple[Tensor, Tensor],
         progress: float,
         rng: np.random.Generator,
     ) -> dict[str, float]:
         settings = self.settings
-        xy, there, weight = view
+        xy, there = (one[:, self._middle] for one in view)
+        turned = None if motion is None else motion[:, self._middle]
         start, end = settings.reprojection_weight
         reprojection_weight = start * (end / start) ** progress
-        parts = {"reprojection": (reprojection_weight, reprojection_loss(lifted.reprojection, xy, weight))}
+        parts = {
+            "reprojection": (reprojection_weight, reprojection_loss(lifted.reprojection, xy, there * self._weights))
+        }
         if settings.adversarial_weight > 0:
             # Gradients go through the critic, not into it.
             self.critic.requires_grad_(False)
@@ -244,32 +278,36 @@ class LifterTraining:
             )
         if lifted.cameras is not None and settings.camera_weight > 0:
             parts["camera"] = (settings.camera_weight, camera_loss(lifted.cameras))
-        if turned is not None and settings.consistency_weight > 0:
-            parts["consistency"] = (settings.consistency_weight, self._consistency(turned, there, rng))
+        if motion is not None and settings.consistency_weight > 0:
+            parts["consistency"] = (settings.consistency_weight, self._consistency(motion, view[1], rng))
         loss = sum((weight * term for weight, term in parts.values()), start=torch.zeros(()))
         self.generator_steps.zero_grad(set_to_none=True)
         loss.backward()
         self.generator_steps.step()
-        return {
-            **{name: term.item() for name, (_, term) in parts.items()},
-            "reprojection_weight": reprojection_weight,
-        }
+        terms = {name: term.item() for name, (_, term) in parts.items()}
+        if lifted.elevation is not None:
+            terms |= {"elevation": lifted.elevation.mean().item()}
+            terms |= {"elevation_spread": lifted.elevation.std(correction=0).item()}
+        return terms | {"reprojection_weight": reprojection_weight}
 
-    def _consistency(self, turned: Tensor, there: Tensor, rng: np.random.Generator) -> Tensor:
+    def _consistency(self, motion: Tensor, there: Tensor, rng: np.random.Generator) -> Tensor:
         """Lift turned poses from their own, noisy, projections; they are taken as they are and learn nothing from it."""
-        target = turned.detach()
-        count, joints = there.shape
+        motion = motion.detach()
+        count, frames, joints = there.shape
         # Of the bones' mean length, 1: two to four hundredths of a person's height, as detectors have it.
-        noise = torch.from_numpy(rng.standard_normal((count, joints, 2), dtype=np.float32))
-        level = torch.from_numpy(rng.uniform(0.02, 0.12, (count, 1, 1)).astype(np.float32))
+        noise = torch.from_numpy(rng.standard_normal((count, frames, joints, 2), dtype=np.float32))
+        if frames > 1:
+            stays = torch.from_numpy(rng.standard_normal((count, 1, joints, 2), dtype=np.float32))
+            noise = (1 - _SLOW) ** 0.5 * noise + _SLOW**0.5 * stays
+        level = torch.from_numpy(rng.uniform(0.02, 0.12, (count, 1, 1, 1)).astype(np.float32))
         # A mean bone is about 0.27 m: cameras stand 2 to 12 m away.
-        near = 0.27 / torch.from_numpy(np.exp(rng.uniform(np.log(2), np.log(12), (count, 1, 1))).astype(np.float32))
-        projected = target[..., :2] / (1 + near * target[..., 2:]) + level * noise
+        near = 0.27 / torch.from_numpy(np.exp(rng.uniform(np.log(2), np.log(12), (count, 1, 1, 1))).astype(np.float32))
+        projected = motion[..., :2] / (1 + near * motion[..., 2:]) + level * noise
         # The next view's missing joints, so that what was missing here is not missing again.
         missing = there.roll(1, dims=0)
         xy, _, _ = normalise_views(projected, missing)
         again = self.generator(xy, missing).in_camera_axes()
-        return consistency_loss(to_one_size(again, self._bones), target)
+        return consistency_loss(to_one_size(again, self._bones), motion[:, self._middle])
 
     def _lengths(self, poses: Tensor) -> Tensor:
         """Lengths of the skeleton's bones, (B, b)."""
@@ -322,7 +360,10 @@ class LifterTraining:
         self.step, self.seconds, self.history = int(state["step"]), float(state["seconds"]), list(state["history"])
 
     def _identity(self) -> dict[str, Any]:
-        return {"skeleton": self.skeleton.name, "seed": self.run.seed} | {
+        # Means of a draw, to the millimetre: other people, or fewer, are other numbers, another processor's rounding is not.
+        drawn = np.abs(self.poses.draw(2048, np.random.default_rng((self.run.seed, 0, 3)))).mean(axis=0).round(3)
+        poses = hashlib.sha256(drawn.astype(np.float32).tobytes()).hexdigest()[:16]
+        return {"skeleton": self.skeleton.name, "seed": self.run.seed, "poses": poses} | {
             name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.settings).items()
         }
 

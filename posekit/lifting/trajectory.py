@@ -38,8 +38,8 @@ def root_path(
     """Find the root of every row, (N, 3) metres in the camera's axes.
 
     xyz: (N, J, 3) metres relative to the root. image: (N, J, 2), x and y of the detections on the plane at distance 1, NaN
-    where there is none. weight: (N, J). joined: (N - 1,). perspective: each joint is seen at its own depth; otherwise all at
-    their root's (weak perspective), and the depth found is the size of the image in the unit of `image`.
+    where there is none. weight: (N, J). joined: (N - 1,). fps: rows per second. perspective: each joint is seen at its own
+    depth; otherwise all at their root's (weak perspective), and the depth found is the image's size in the unit of `image`.
 
     Minimised are the distances sideways of joints from their detections' rays at the joints' own depth, which is linear in
     the root; with weights that detections lose which stay far off, and the path held smooth by its accelerations.

@@ -56,7 +56,7 @@ class PersonInVideo:
 
     xyz: (N, J, 3) the network's joints relative to the root, metres, camera axes; NaN in rows that it has none of.
     trust: (N, J), its confidence. image: (N, J, 2) detections on the plane at distance 1, NaN where there is none. weight:
-    (N, J), theirs. joined: (N - 1,), whether a row and the next follow each other in time.
+    (N, J), theirs. joined: (N - 1,), whether a row and the next follow each other in time. fps: rows per second.
     """
 
     xyz: NDArray[np.float64]

@@ -20,13 +20,15 @@ class Lifted(NamedTuple):
 
     pose: (B, J, 3) as the critic judges it, in the published generator's canonical frame or in camera axes.
     reprojection: (B, J, 2), the pose in the normalised view. cameras: (B, 2, 3), None where the pose is in camera axes.
-    perspective: (B, 1, 1), depth times which plus 1 divided the view; 0 for weak perspective.
+    perspective: (B, 1, 1), depth times which plus 1 divided the view; 0 for weak perspective. elevation: (B,) rad, how far the
+    camera looks down on the person; None where the generator does not say.
     """
 
     pose: Float[Tensor, "B J 3"]
     reprojection: Float[Tensor, "B J 2"]
     cameras: Float[Tensor, "B 2 3"] | None
     perspective: Float[Tensor, "B 1 1"]
+    elevation: Float[Tensor, " B"] | None = None
 
     def in_camera_axes(self) -> Float[Tensor, "B J 3"]:
         """Return the pose with x to the right, y down and z away from the camera."""
@@ -69,7 +71,7 @@ def _blocks(count: int, width: int, slope: float) -> list[nn.Module]:
 class PublishedGenerator(nn.Module):
     """Pose generator and camera network on one dense layer and one residual block, as in the published script.
 
-    It sees the coordinates alone; missing ones are 0.
+    It sees the coordinates alone, of a single frame; missing ones are 0.
     """
 
     def __init__(self, joints: int, width: int = 1000, blocks: int = 2, slope: float = 0.3) -> None:
@@ -81,8 +83,8 @@ class PublishedGenerator(nn.Module):
         )
         self.camera = nn.Sequential(*_blocks(blocks, width, slope), nn.Linear(width, 6))
 
-    def forward(self, xy: Float[Tensor, "B J 2"], there: Float[Tensor, "B J"]) -> Lifted:
-        """Return a pose, a camera, and the pose in that camera, W' = K X."""
+    def forward(self, xy: Float[Tensor, "B *T J 2"], there: Float[Tensor, "B *T J"]) -> Lifted:
+        """Return a pose, a camera, and the pose in that camera, W' = K X. The axis T is of one frame, or lacks."""
         shared = self.trunk((xy * there[..., None]).flatten(1))
         pose = self.pose(shared).view(-1, self.joints, 3)
         cameras = self.camera(shared).view(-1, 2, 3)
@@ -93,34 +95,47 @@ class ViewGenerator(nn.Module):
     """A small generator whose pose is the view itself, corrected, with a depth for every joint, in camera axes.
 
     mask: it is told which joints are there. perspective: it also says how strong the perspective is, and takes it out of the
-    pose; its camera network is that one number, since camera axes leave no rotation to find.
+    pose; its camera network is that one number, since camera axes leave no rotation to find. frames: of the window that it is
+    shown, whose middle frame it lifts; every frame of it is normalised by itself, so that only the person's own motion counts.
+    elevation: it also says from how high its camera looks.
     """
 
     def __init__(
-        self, joints: int, width: int, blocks: int, slope: float, *, mask: bool = True, perspective: bool = True
+        self,
+        joints: int,
+        width: int,
+        blocks: int,
+        slope: float,
+        *,
+        mask: bool = True,
+        perspective: bool = True,
+        frames: int = 1,
+        elevation: bool = False,
     ) -> None:
         super().__init__()
         self.joints, self.mask, self.perspective = joints, mask, perspective
+        self.frames, self.elevation = frames, elevation
         self.layers = nn.Sequential(
-            _dense((3 if mask else 2) * joints, width, slope),
+            _dense((3 if mask else 2) * joints * frames, width, slope),
             *_blocks(blocks, width, slope),
-            nn.Linear(width, 3 * joints + int(perspective)),
+            nn.Linear(width, 3 * joints + int(perspective) + int(elevation)),
         )
 
-    def forward(self, xy: Float[Tensor, "B J 2"], there: Float[Tensor, "B J"]) -> Lifted:
-        """Return poses in camera axes, in units of the normalised view."""
+    def forward(self, xy: Float[Tensor, "B *T J 2"], there: Float[Tensor, "B *T J"]) -> Lifted:
+        """Return poses in camera axes, in units of the normalised view. The axis T may lack where there is one frame."""
         xy = xy * there[..., None]
         seen = xy.flatten(1)
-        out = self.layers(torch.cat((seen, there), dim=1) if self.mask else seen)
+        out = self.layers(torch.cat((seen, there.flatten(1)), dim=1) if self.mask else seen)
         change = out[:, : 3 * self.joints].view(-1, self.joints, 3)
-        reprojection = xy + change[..., :2]
+        middle = xy.reshape(-1, self.frames, self.joints, 2)[:, self.frames // 2]
+        reprojection = middle + change[..., :2]
         depth = change[..., 2:] - change[..., 2:].mean(dim=1, keepdim=True)
         strength = out.new_zeros(len(out), 1, 1)
         if self.perspective:
             # Near 0.05 at first, as people six metres away have it.
-            strength = _STRONGEST_PERSPECTIVE * torch.sigmoid(out[:, -1] - 1.6)[:, None, None]
+            strength = _STRONGEST_PERSPECTIVE * torch.sigmoid(out[:, 3 * self.joints] - 1.6)[:, None, None]
         pose = torch.cat((reprojection * (1 + strength * depth), depth), dim=-1)
-        return Lifted(pose, reprojection, None, strength)
+        return Lifted(pose, reprojection, None, strength, out[:, -1] if self.elevation else None)
 
 
 class PoseCritic(nn.Module):

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lifted_people import moving_person
 from posekit.apps.main import main
 from posekit.calibration.formats import write_aniposelib
 from posekit.io.trc import marker_name, write_trc
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.lifting.skeletons import LIFTER_15
 from posekit.metrics import keypoint_errors, pa_mpjpe_errors, pck_3d
 from posekit.skeleton import BODY_25B
 from scenes import PERSON, Scene, observe, ring_rig, walk
@@ -118,6 +120,40 @@ def test_poses_that_are_turned_and_torn(files, scene, tmp_path):
     rooted = [poses - poses[:, :, hips].mean(axis=2, keepdims=True) for poses in pair]
     assert figures["mpjpe_root_mm"] == pytest.approx(1e3 * keypoint_errors(*rooted).mean())
     assert figures["pa_mpjpe_mm"] < figures["n_mpjpe_mm"] < figures["mpjpe_root_mm"] < figures["mpjpe_mm"]
+
+
+def test_the_root_of_one_view_is_no_joint_for_3dpck(tmp_path):
+    truth = moving_person(FRAMES)[:, None]
+    root = LIFTER_15.index("mid_hip")
+    wrong = truth + np.array((0.2, 0, 0))
+    wrong[..., root, :] = truth[..., root, :]
+    for name, xyz in (("lifted.h5", wrong), ("true.h5", truth)):
+        F, P, J = xyz.shape[:3]
+        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
+        status = np.zeros((F, P, J))
+        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(tmp_path / name)
+    figures = evaluate(tmp_path, "lifted.h5", "true.h5")
+    # Every joint but the root is 200 mm off; the root, which is 0 mm from itself, would make it 1 of 15.
+    assert (figures["pck150"], figures["auc150"]) == (0, 0)
+    assert figures["mpjpe_mm"] == pytest.approx(200 * 14 / 15)  # as papers on Human3.6M count it
+
+
+def test_actions_count_alike_in_their_mean(files, tmp_path, capsys):
+    actions = tmp_path / "actions.csv"
+    actions.write_text("0,1,short\n2,11,long\n")
+    figures = evaluate(files, "result.h5", "truth.h5", "--actions", str(actions))
+    for name in ("mpjpe_mm", "pa_mpjpe_mm", "share_found"):
+        mean = sum(figures["actions"][action][name] for action in ("short", "long")) / 2
+        assert figures["actions_mean"][name] == pytest.approx(mean)
+    # The nose is missing in one of the ten frames of one action, and in one of twelve.
+    assert figures["actions_mean"]["share_found"] > figures["share_found"]
+    for wrong in ("9,3,walking", "0,9,"):
+        actions.write_text(wrong + "\n")
+        given = [str(files / name) for name in ("result.h5", "truth.h5")]
+        assert main(["evaluate", *given, "--actions", str(actions)]) == 2
+        assert f"line 1: found '{wrong}', expected first to last and a name" in " ".join(
+            capsys.readouterr().err.split()
+        )
 
 
 def test_several_marker_files_are_several_people_in_any_order(files):

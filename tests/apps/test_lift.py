@@ -12,7 +12,7 @@ from posekit.calibration.formats import write_aniposelib
 from posekit.camera import Rig
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.point_status import PointStatus
-from posekit.skeleton import HAND_21
+from posekit.skeleton import HAND_21, Skeleton
 
 TRUTH = moving_person(40)
 
@@ -70,6 +70,47 @@ def test_a_lifted_person_stands_in_the_rigs_world_and_is_measured(given, tmp_pat
     assert sum(parts) / 40 == pytest.approx(e["pa_mpjpe_mm"], rel=1e-6)
 
 
+def test_the_pictures_size_is_guessed_from_the_whole_video():
+    frames, slow = 20_000, np.zeros((20_000, 1, 1, 2, 2), dtype=np.float32)
+    slow[...] = np.linspace(100, 1500, frames)[:, None, None, None, None] * (1.0, 0.5)
+    keypoints = Keypoints2D(
+        slow,
+        np.ones(slow.shape[:-1]),
+        ("cam",),
+        np.arange(frames),
+        Skeleton("TWO", ("a", "b"), (), (), {"body": (0, 1)}),
+        30.0,
+        "walk",
+    )
+    assert lift_inputs.usual_size(keypoints, "cam") == (1920, 1080)
+    assert lift_inputs.usual_size(replace(keypoints, xy=slow * np.nan), "cam") is None
+
+
+def test_left_and_right_that_the_detector_exchanged_are_exchanged_back_and_told(given, tmp_path, capsys):
+    keypoints = Keypoints2D.load(given)
+    rig = ("--rig", str(tmp_path / "rig.toml"), "--json", str(tmp_path / "lift.json"))
+
+    def lifted(*options: str) -> tuple[np.ndarray, int]:
+        assert run(given, *rig, *options) == 0
+        figures = json.loads((tmp_path / "lift.json").read_text())
+        return Keypoints3D.load(tmp_path / "out.h5").xyz, figures["persons"][0]["swapped_frames"]
+
+    right, none = lifted()
+    assert none == 0
+    assert "--keep-swaps" not in capsys.readouterr().out
+    xy = keypoints.xy.copy()
+    xy[15:25] = xy[15:25][..., keypoints.skeleton.mirror, :]
+    replace(keypoints, xy=xy).save(given)
+    mended, told = lifted()
+    assert told == 10
+    assert "--keep-swaps leaves them" in capsys.readouterr().out
+    # Hips and shoulders that lie in one place may stay as they were; nothing else differs.
+    assert np.linalg.norm(mended - right, axis=-1).max() < 0.01
+    kept, told = lifted("--keep-swaps")
+    assert told == 0
+    assert np.linalg.norm(kept - right, axis=-1)[15:25].mean() > 0.05
+
+
 def test_what_several_cameras_missed_is_completed(given, tmp_path, capsys):
     truth = Keypoints3D.load(tmp_path / "truth.h5")
     status = truth.status.copy()
@@ -123,7 +164,9 @@ def test_a_skeleton_without_a_body_nobody_and_no_frames_are_told(given, tmp_path
     hand = Keypoints2D(np.ones((3, 1, 1, 21, 2)), blank + 1, ("cam",), np.arange(3), HAND_21, 30.0, "hands")
     assert "found 0 of the 12 joints of arms and legs" in refused(hand)
     body = filmed([TRUTH], camera())
-    assert "nobody is seen in camera 'cam'" in refused(replace(body, confidence=0 * body.confidence))
+    nobody = refused(replace(body, confidence=0 * body.confidence))
+    assert "nobody is seen in camera 'cam'" in nobody
+    assert str(given) in nobody  # not only what the file was made of
     assert "nobody is seen in camera 'cam'" in refused(replace(body, xy=np.nan * body.xy))
     assert "holds no frame" in refused(
         replace(body, xy=body.xy[:0], confidence=body.confidence[:0], frames=body.frames[:0])

@@ -1,15 +1,20 @@
 """``posekit train-lifter`` and ``posekit bench lifting``, on motion capture made for the test."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from posekit.apps.lifter_data import lifter_sources, measure_held_out
 from posekit.apps.loss_plots import plot_terms
 from posekit.apps.main import main
-from posekit.lifting.lifter import load_lifter, read_lifter_training
+from posekit.lifting.lifter import Lifter, load_lifter, read_lifter_training
+from posekit.lifting.networks import build_generator
+from posekit.lifting.settings import RepNetSettings
 from posekit.skeleton import CMU_MOCAP
 
 # Where CMU's joints are on somebody who stands, metres: sideways and up.
@@ -67,6 +72,8 @@ def test_training_writes_weights_card_losses_and_record(tmp_path) -> None:
         (("--data", "nothing"), "expected KIND:PATH"),
         (("--steps", "0"), "steps"),
         (("--hold-out", "99"), "99"),
+        (("--frames", "2"), "frames: found 2, expected an odd number"),
+        (("--variant", "published", "--learned-elevation"), "expected them with 'view' alone"),
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, capsys, extra, message) -> None:
@@ -80,6 +87,14 @@ def test_mistakes_are_told_in_a_line(tmp_path, capsys, extra, message) -> None:
     assert not (tmp_path / "own.safetensors").exists()
 
 
+def test_a_temporal_lifter_and_a_learned_elevation_are_options(tmp_path) -> None:
+    out = tmp_path / "own.safetensors"
+    arguments = ["train-lifter", str(out), "--data", f"cmu:{mocap_file(tmp_path)}", "--steps", "3", "--poses", "64"]
+    assert main([*arguments, "--batch-size", "8", "--frames", "3", "--learned-elevation"]) == 0
+    settings = load_lifter(out).settings
+    assert (settings.frames, settings.learned_elevation) == (3, True)
+
+
 def test_another_ending_is_refused(tmp_path, capsys) -> None:
     assert main(["train-lifter", str(tmp_path / "own.pt"), "--data", f"cmu:{mocap_file(tmp_path)}"]) == 2
     assert "found the ending '.pt', expected .safetensors" in capsys.readouterr().err
@@ -88,13 +103,37 @@ def test_another_ending_is_refused(tmp_path, capsys) -> None:
 def test_bench_of_variants(tmp_path, capsys) -> None:
     figures = tmp_path / "figures.json"
     arguments = ["bench", "lifting", "--data", f"cmu:{mocap_file(tmp_path)}", "--hold-out", "03", "--steps", "3"]
-    chosen = ["--variants", "today", "today, no critic", "--poses", "64", "--lift", "500", "--threads", "1"]
+    names = ["today", "today, no critic", "today, temporal, 9 frames", "today, learned elevation"]
+    chosen = ["--variants", *names, "--poses", "64", "--lift", "500", "--threads", "1"]
     assert main([*arguments, *chosen, "--json", str(figures)]) == 0
     found = json.loads(figures.read_text())
-    assert [row["variant"] for row in found["variants"]] == ["today", "today, no critic"]
+    assert [row["variant"] for row in found["variants"]] == names
     assert all(row["steps"] == 3 and row["p1_mm"] >= row["p2_mm"] > 0 for row in found["variants"])
     assert found["poses_per_second"] > 0
     assert "today, no critic" in capsys.readouterr().out
+
+
+def test_lifters_of_any_window_are_measured_on_the_same_poses(tmp_path) -> None:
+    sources = lifter_sources((f"cmu:{mocap_file(tmp_path)}",), "LIFTER_15", ("03",), 64, 0)
+    single = RepNetSettings(width=16, blocks=1)
+    torch.manual_seed(0)
+    lifter = Lifter(sources.skeleton, single, build_generator(sources.skeleton, single), sources.mean_bone)
+    settings = replace(single, frames=5)
+    generator = build_generator(sources.skeleton, settings)
+    # A window's network that is blind to all but the middle is the single frame's.
+    weights = lifter.generator.state_dict()
+    first = weights["layers.0.0.weight"]
+    wide = torch.zeros(16, 5 * 45)
+    wide[:, 60:90], wide[:, 5 * 30 + 30 : 5 * 30 + 45] = first[:, :30], first[:, 30:]
+    generator.load_state_dict({**weights, "layers.0.0.weight": wide})
+    temporal = Lifter(sources.skeleton, settings, generator, sources.mean_bone)
+    figures, own = (measure_held_out(one, sources.held_out, 50, frames=9) for one in (lifter, temporal))
+    assert own == pytest.approx(figures, rel=1e-4)  # float32, sums of another order
+    assert measure_held_out(temporal, sources.held_out, 50)["p2_mm"] != pytest.approx(figures["p2_mm"], rel=1e-4)
+    windows = sources.windows(5).draw(20, np.random.default_rng(0))
+    assert windows.xy.shape == (20, 5, 15, 2)
+    assert windows.weight.shape == (20, 5, 15)
+    assert sources.windows(1) is sources.views
 
 
 def test_bench_refuses_what_it_does_not_know(capsys) -> None:

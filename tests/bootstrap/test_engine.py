@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bootstrap_processes import end_this_process, scaled
+from bootstrap_processes import alive, end_this_process, scaled
 from posekit.bootstrap.capture_tasks import cut_in_capture, detect_in_capture, stretches
 from posekit.bootstrap.engine import HereEngine, ProcessEngine, RayEngine, make_engine, usable_cores
 from posekit.calibration.formats import read_rig
@@ -178,14 +178,6 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, workers))
-
-
-def alive(process: int) -> bool:
-    try:
-        # A process that ended stays as a zombie until its new parent looks.
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_auto_is_threads_where_there_are_few_cores():

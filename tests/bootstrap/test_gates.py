@@ -277,7 +277,7 @@ def round_figures(number, spread=0.05, moved=0.02):
         (round_figures(2), 100, []),
         (round_figures(1, moved=0.4), 120, []),  # the first labels may be anything
         (round_figures(2, moved=0.4), 120, ["moved by 0.40 B"]),
-        (round_figures(2, spread=0.08), 120, ["vary by 8.0 %"]),
+        (round_figures(2, spread=0.08), 120, ["round 2 drifts", "vary by 8.0 %", "before it, round 1"]),
         (round_figures(2), 99, ["99 joints", "100 did"]),
         (round_figures(2, spread=None, moved=None), 100, []),
     ],

@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from bootstrap_run_folder import DOUBTFUL, FRAMES, LABELLED, NAMES, write_run
+from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.pages.review_page import write_review_page
 from posekit.bootstrap.review import (
     Decisions,
@@ -22,6 +24,7 @@ from posekit.bootstrap.review import (
     read_decisions,
     rejected_frames,
 )
+from posekit.bootstrap.steps import frames_rejected_in
 from posekit.errors import PosekitError
 
 ITEMS = {(frame, 0, part) for frame, part in LABELLED}
@@ -240,6 +243,14 @@ console.log(JSON.stringify({{ shown, saved, text: elements.text.value, count: el
     decided = read_decisions(tmp_path / "review.json", made.folder)
     items = [ReviewedFrame(**item) for item in data["items"]]
     assert decided == Decisions(frozenset({items[0], items[2]}), frozenset({items[1]}))
+
+
+def test_a_round_leaves_out_what_the_file_in_its_run_folder_rejects(tmp_path):
+    write(tmp_path / "review.json", of([entry(3), entry(5, person=1, part="left_hand")], [entry(2)]))
+    run = SimpleNamespace(folder=tmp_path, target=HandTarget())
+    left_out = frames_rejected_in(run, np.array([2, 3, 5]), 4)
+    # Instances: left and right hand of person 0, then those of person 1.
+    assert np.argwhere(left_out).tolist() == [[1, 1], [2, 2]]
 
 
 def test_a_round_that_learnt_from_what_is_rejected_by_now_is_told(tmp_path):

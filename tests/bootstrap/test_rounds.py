@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from posekit.apps.bootstrap import locked
+from posekit.apps.bootstrap import BootstrapConfig, keep_settings, locked
 from posekit.apps.main import main
 from posekit.bootstrap.crop_files import load_crops
 from posekit.calibration.formats import read_rig
+from posekit.capture import Capture
 from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
 from posekit.detection.detector_file import save_detector
 from posekit.detection.hand_detector import HandDetector
+from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.models.hand_networks import light_hand_cpm
 from posekit.skeleton import get_skeleton
@@ -122,6 +124,18 @@ def test_taken_up_again_nothing_is_done_twice_and_the_result_is_the_same(run, fi
     assert np.array_equal(before.xyz, after.xyz, equal_nan=True)
 
 
+def test_a_round_trained_by_two_processes_ends_and_is_not_done_again(filmed, tmp_path, capsys):
+    folder, _, _ = filmed
+    together = [*command(folder, tmp_path / "run"), "--rounds", "1", "--training-processes", "2"]
+    assert main(together) == 0
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "round_1").iterdir()}
+    assert (tmp_path / "run" / "round_1" / "hand-cpm.safetensors") in written
+    assert main(together) == 0
+    rewritten = ("gates.json", "metrics.json", "labels.png")
+    assert not [p.name for p, at in written.items() if p.name not in rewritten and p.stat().st_mtime_ns != at]
+    refused(capsys, command(folder, tmp_path / "run"), "with --training-processes 2, not 1")
+
+
 def refused(capsys, arguments, *words):
     assert main(arguments) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
@@ -134,6 +148,20 @@ def refused(capsys, arguments, *words):
 def test_another_command_on_the_same_folder_is_refused(run, filmed, capsys):
     folder, _, _ = filmed
     refused(capsys, [*command(folder, run), "--seed", "5"], "seed", "5")
+
+
+def test_a_run_older_than_an_option_was_made_as_by_its_default(filmed, tmp_path):
+    folder, _, _ = filmed
+    weights = folder / "untrained.safetensors"
+    config = BootstrapConfig(folder / "capture", tmp_path, keypoints=Path("with_hands.h5"), detector=weights)
+    videos = Capture.open(folder / "capture").videos
+    keep_settings(config, videos)
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert kept.pop("training_processes") == 1
+    (tmp_path / "settings.json").write_text(json.dumps(kept))
+    keep_settings(config, videos)
+    with pytest.raises(PosekitError, match="with --training-processes 1, not 2"):
+        keep_settings(replace(config, training_processes=2), videos)
 
 
 @pytest.mark.parametrize("what", ["rig", "keypoints", "detector"])

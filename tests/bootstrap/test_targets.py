@@ -10,6 +10,7 @@ from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, s
 from posekit.bootstrap.rounds import split_frames
 from posekit.bootstrap.subject_files import body_definition, read_subject
 from posekit.bootstrap.subject_target import SubjectTarget, fresh_detector
+from posekit.bootstrap.targets import well_seen_people
 from posekit.detection.detector_file import load_detector, save_detector
 from posekit.detection.hand_box import HandBox
 from posekit.errors import PosekitError
@@ -183,3 +184,15 @@ def test_held_out_frames_are_blocks_of_time_with_gaps_about_them():
         assert not (candidates & heldout).any()
         for start in starts:
             assert not candidates[start - round(0.05 * count / blocks) + 1 : start + 1].any()
+
+
+def test_people_whom_too_few_cameras_see_are_left_out_and_that_is_noticed():
+    detections = seen(frames=20)
+    xy = np.concatenate([detections.xy, detections.xy + 40], axis=2)
+    xy[1:, 2:, 1] = np.nan  # three cameras see the second one in a twentieth of the frames
+    confidence = np.isfinite(xy).all(axis=-1).astype(float)
+    kept, notice = well_seen_people(replace(detections, xy=xy, confidence=confidence), 3)
+    assert np.array_equal(kept.xy, xy[:, :, :1])
+    assert "1 of 2 people are left out: fewer than 3 cameras" in notice
+    assert well_seen_people(replace(detections, xy=xy, confidence=confidence), 2)[1] == ""
+    assert well_seen_people(detections, 3)[1] == ""

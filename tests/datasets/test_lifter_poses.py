@@ -324,6 +324,33 @@ def test_recorded_poses_are_drawn_as_they_are() -> None:
     np.testing.assert_allclose(heights.min(axis=1), 0, atol=1e-6)
 
 
+def test_recorded_motions_have_no_holes_and_are_of_one_clip() -> None:
+    clips = [recorded(frames=9, seed=seed, skeleton=LIFTER_15) for seed in range(2)]
+    clips[0].xyz[4, 3] = np.nan
+    drawn = RecordedPoses(clips).draw_motions(200, 4, np.random.default_rng(0))
+    assert drawn.shape == (200, 4, 15, 3)
+    heights = np.stack([(clip.xyz - clip.xyz[:, :1])[..., 2] for clip in clips])
+    begins = set()
+    for motion in drawn[..., 2]:
+        away = np.abs(heights - motion[0]).max(axis=-1)
+        clip, at = np.unravel_index(np.nanargmin(away), away.shape)
+        np.testing.assert_allclose(motion, heights[clip, at : at + 4], atol=1e-5)
+        begins.add((int(clip), int(at)))
+    assert begins == {(0, 0), (0, 5), *((1, at) for at in range(6))}
+    with pytest.raises(PosekitError, match="no clip has 10 frames"):
+        RecordedPoses(clips).draw_motions(1, 10, np.random.default_rng(0))
+
+
+def test_motions_are_drawn_as_often_as_poses_are() -> None:
+    clips = [recorded(frames=frames, seed=frames, skeleton=LIFTER_15, name=str(frames)) for frames in (100, 25)]
+    drawn = MixedPoses(clips, LIFTER_15, AS_RECORDED).draw_motions(3000, 6, np.random.default_rng(0))
+    known = np.concatenate([clip.xyz - clip.xyz[:, :1] for clip in clips])[..., 2]
+    both = np.concatenate((known, known[:, LIFTER_15.mirror]))
+    row = np.abs(drawn[:, None, 0, :, 2] - both).max(axis=-1).argmin(axis=1) % 125
+    # Of weights 1 / 10 a frame, and 1 / 5: 95 begin in the long clip, 20 in the short one. Four standard deviations of 3,000.
+    assert (row >= 100).mean() == pytest.approx(4 / 13.5, abs=0.034)
+
+
 def test_turns_are_about_the_vertical_and_of_the_angle_asked_for() -> None:
     rng = np.random.default_rng(0)
     xyz = rng.normal(size=(100, 7, 3))

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from moving_person import moving_person
 from posekit.datasets.asf_amc import axis_turn, read_amc, read_asf, read_asf_amc
 from posekit.datasets.bvh_mocap import BvhJoints, read_bvh, read_bvh_folder
+from posekit.datasets.mocap import hold_out
 from posekit.datasets.mocap_files import load_mocap
 from posekit.datasets.positions_npz import action_of
 from posekit.errors import PosekitError, PosekitWarning
@@ -271,6 +272,19 @@ def test_what_posekit_writes_as_bvh_comes_back(tmp_path: Path) -> None:
     assert 1000 * np.mean(errors) < 2 * figures.mean_mm + 1
 
 
+def test_the_subject_of_a_bvh_is_its_folder_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "somebody"
+    folder.mkdir()
+    (folder / "walk.bvh").write_text(
+        "HIERARCHY ROOT left_hip { OFFSET 0 0 0 CHANNELS 3 Xposition Yposition Zposition End Site { OFFSET 0 1 0 } } "
+        "MOTION Frames: 1 Frame Time: 0.1 0 0 0"
+    )
+    monkeypatch.chdir(folder)
+    assert load_mocap("bvh:walk.bvh")[0].subject == "somebody"
+
+
 def test_a_bvh_of_other_names_needs_a_table(tmp_path: Path) -> None:
     path = tmp_path / "walk.bvh"
     path.write_text(BVH.replace("LeftUpLeg", "a").replace("LeftLeg", "b").replace("Hips", "c"))
@@ -343,6 +357,9 @@ def test_human36m_of_32_joints_and_of_17_are_the_same_people(tmp_path: Path) -> 
     with h5py.File(folder / "Walking 1.h5", "w") as file:
         file["3D_positions"] = 1000 * xyz.reshape(4, 96).T.astype(np.float64)
     (third,) = load_mocap(f"h36m:{tmp_path / 'h36m'}")
+    names = {"WalkingDog 1": xyz, "WalkDog": xyz, "TakingPhoto": xyz, "Photo 1": xyz}
+    same = load_mocap(f"h36m:{positions(tmp_path / 'names.npz', {'S1': names})}")
+    assert [clip.action for clip in same] == ["walkdog", "walkdog", "photo", "photo"]
     assert (third.name, third.subject, third.action) == ("S9/Walking 1", "S9", "walking")
     np.testing.assert_allclose(third.xyz, first.xyz, rtol=1e-6)
 
@@ -400,9 +417,13 @@ def test_a_table_that_runs_something_is_refused_and_not_run(tmp_path: Path) -> N
 
 def test_humaneva_has_15_joints_at_60_frames_a_second(tmp_path: Path) -> None:
     xyz = np.random.default_rng(0).normal(size=(3, 15, 3)).astype(np.float32)
-    path = positions(tmp_path / "e.npz", {"Train/S1": {"Throw_Catch 1 chunk0": xyz}})
-    (clip,) = load_mocap(f"humaneva:{path}")
-    assert (clip.subject, clip.action, clip.fps) == ("Train/S1", "throw_catch", 60)
+    chunk = {"Throw_Catch 1 chunk0": xyz}
+    path = positions(tmp_path / "e.npz", {"Train/S1": chunk, "Validate/S1": chunk, "Train/S2": chunk})
+    clips = load_mocap(f"humaneva:{path}")
+    clip = clips[0]
+    assert (clip.name, clip.action, clip.fps) == ("Train/S1/Throw_Catch 1 chunk0", "throw_catch", 60)
+    # Nobody is trained on and held out.
+    assert [len(part) for part in hold_out(clips, subjects=["S1"])] == [1, 2]
     np.testing.assert_array_equal(clip["left_wrist"], xyz[:, 4])
     np.testing.assert_array_equal(clip["right_ankle"], xyz[:, 13])
     np.testing.assert_array_equal(clip["head"], xyz[:, 14])
@@ -432,7 +453,7 @@ def test_smpl_joints_are_turned_up_by_where_heads_are(up: int, turned: list[int]
     np.savez(folder / "walk_poses.npz", joints=xyz, mocap_framerate=np.array(120.0))
     np.save(folder / "x.npy", xyz)
     first, second = load_mocap(f"amass:{folder}")
-    assert (first.name, first.subject, first.fps, second.fps) == ("walk", "somebody", 120, 30)
+    assert (first.name, first.subject, first.fps, second.fps) == ("walk", "somebody", 120, 20)
     np.testing.assert_allclose(first["left_knee"], xyz[:, 4][:, turned], atol=1e-6)
     np.testing.assert_allclose(second["right_wrist"], xyz[:, 21][:, turned], atol=1e-6)
 

@@ -21,24 +21,27 @@ from posekit.models.cpm import ConvolutionalPoseMachine
 from posekit.ops.layers import ModulatedDeformConv2d
 
 CURVE = ConfidenceCurve(np.array([0.0, 0.2, 0.9]), np.array([0.0, 0.5, 0.95]))
-#: Without OpenPose's network, whose file is 147 MB (its kind, heights and a background from VGG, stands below), and SCNet's,
-#: whose pooling takes sizes that a trace does not know as numbers.
-TRACED = [name for name in ARCHITECTURES if name not in ("openpose_hand_cpm", "scnet_hand_cpm")]
+#: Without OpenPose's network, whose file is 147 MB; its kind, heights and a background from VGG, stands below.
+TRACED = [name for name in ARCHITECTURES if name != "openpose_hand_cpm"]
 
 
 def make_detector(name: str = "light_hand_cpm", size: int = 64) -> HandDetector:
-    """An untrained detector whose batch norms do something: their statistics and scales are drawn."""
+    """An untrained detector whose batch norms do something: their scales are drawn, their statistics those of noise.
+
+    With statistics that are drawn, too, what goes through many layers grows until rounding decides.
+    """
     torch.manual_seed(1)
-    model = ARCHITECTURES[name]().eval()
+    model = ARCHITECTURES[name]()
     with torch.no_grad():
         for layer in model.modules():
             if isinstance(layer, nn.BatchNorm2d):
-                layer.running_mean.normal_(0, 0.2)
-                layer.running_var.uniform_(0.5, 1.5)
+                layer.momentum = 1.0
                 layer.weight.uniform_(0.5, 1.5)
                 layer.bias.normal_(0, 0.2)
             elif isinstance(layer, ModulatedDeformConv2d):
                 layer.conv_offset.weight.normal_(0, 0.005)
+        model.train()(torch.randn(8, 3, size, size))
+        model.eval()
         # Untrained maps are all but flat, which agree whatever is written, or so steep that rounding decides.
         logits = model(torch.randn(1, 3, size, size))[-1]
         model.stages[-1][-1].weight *= 2 / logits.std()

@@ -47,13 +47,18 @@ class StickPeople:
 
 
 class StickViews:
-    """A `ViewSource`: orthographic, 300 px a metre, about the picture's middle, here and there without a joint."""
+    """A `ViewSource`: orthographic, 300 px a metre, about the picture's middle, here and there without a joint.
 
-    def __init__(self, skeleton: Skeleton = LIFTER_15, missing: float = 0.05) -> None:
-        self.people, self.missing = StickPeople(skeleton), missing
+    frames: of windows, in which people stand still; None for single views.
+    """
+
+    def __init__(self, skeleton: Skeleton = LIFTER_15, missing: float = 0.05, frames: int | None = None) -> None:
+        self.people, self.missing, self.frames = StickPeople(skeleton), missing, frames
 
     def draw(self, count: int, rng: np.random.Generator) -> Views:
         """Return views of people of their own."""
         xy = 500 + 300 * self.people.draw(count, rng)[..., :2]
-        weight = (rng.random(xy.shape[:2]) >= self.missing).astype(np.float32)
+        if self.frames is not None:
+            xy = np.repeat(xy[:, None], self.frames, axis=1)
+        weight = (rng.random(xy.shape[:-1]) >= self.missing).astype(np.float32)
         return Views(np.where(weight[..., None] > 0, xy, np.nan), weight)

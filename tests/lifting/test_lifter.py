@@ -1,5 +1,6 @@
 """Lifting: what it must not depend on, bad input, and the weight file."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,10 @@ from posekit.lifting.networks import build_generator
 from posekit.lifting.normalisation import align_to_template, normalise_views, to_one_size
 from posekit.lifting.settings import PUBLISHED, RepNetSettings
 from posekit.lifting.skeletons import LIFTER_15, REPNET_16
+from posekit.lifting.windows import window_rows
 from tests.lifting.small_sources import StickPeople, StickViews
+
+TEMPORAL = RepNetSettings(width=32, blocks=1, frames=5, learned_elevation=True)
 
 
 def random_lifter(settings: RepNetSettings | None = None, skeleton=LIFTER_15) -> Lifter:
@@ -56,7 +60,7 @@ def test_alignment_finds_the_turn() -> None:
     np.testing.assert_allclose(aligned[0].numpy(), expected, atol=1e-12)  # float64
 
 
-@pytest.mark.parametrize("settings", [RepNetSettings(width=32, blocks=1), replace(PUBLISHED, width=32)])
+@pytest.mark.parametrize("settings", [RepNetSettings(width=32, blocks=1), replace(PUBLISHED, width=32), TEMPORAL])
 def test_scale_and_place_in_the_picture_do_not_matter(settings) -> None:
     lifter, xy = random_lifter(settings), views()
     here, there = lifter.lift(xy), lifter.lift(0.13 * xy + (4000, -300))
@@ -72,8 +76,9 @@ def test_people_are_of_mean_height_and_centred() -> None:
     assert (lifted.xyz[:, LIFTER_15.index("mid_hip")] == 0).all()
 
 
-def test_px_per_metre_gives_the_picture_back() -> None:
-    settings = RepNetSettings(width=32, blocks=1, perspective=False)
+@pytest.mark.parametrize("frames", [1, 5])
+def test_px_per_metre_gives_the_picture_back(frames: int) -> None:
+    settings = RepNetSettings(width=32, blocks=1, perspective=False, frames=frames)
     lifter = random_lifter(settings)
     with torch.no_grad():
         for value in lifter.generator.parameters():
@@ -88,8 +93,9 @@ def test_px_per_metre_gives_the_picture_back() -> None:
     assert (lifted.xyz[..., 2] == 0).all()
 
 
-def test_mirrored_people_are_lifted_to_mirror_images() -> None:
-    lifter, xy = random_lifter(), views()
+@pytest.mark.parametrize("settings", [RepNetSettings(width=32, blocks=1), TEMPORAL])
+def test_mirrored_people_are_lifted_to_mirror_images(settings) -> None:
+    lifter, xy = random_lifter(settings), views()
     mirror = LIFTER_15.mirror
     here, there = lifter.lift(xy).xyz, lifter.lift(xy[:, mirror] * (-1, 1)).xyz
     np.testing.assert_allclose(there[:, mirror] * (-1, 1, 1), here, atol=2e-4)  # float32 through the network
@@ -136,7 +142,7 @@ def test_wrong_shapes_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "skeleton"),
-    [(RepNetSettings(width=32, blocks=1), LIFTER_15), (replace(PUBLISHED, width=32), REPNET_16)],
+    [(RepNetSettings(width=32, blocks=1), LIFTER_15), (replace(PUBLISHED, width=32), REPNET_16), (TEMPORAL, LIFTER_15)],
 )
 def test_a_file_gives_the_same_lifter(tmp_path, settings, skeleton) -> None:
     path, lifter = tmp_path / "own.safetensors", random_lifter(settings, skeleton)
@@ -182,3 +188,56 @@ def test_the_shipped_lifter_knows_a_view_from_its_mirror_image() -> None:
     height = lifted.xyz[:, LIFTER_15.index("left_ankle"), 1] - lifted.xyz[:, LIFTER_15.index("nose"), 1]
     # Stick people are 1.51 m from ankle to nose; a lifter may lean and size them a little.
     assert (abs(height - 1.51) < 0.4).all()
+
+
+def test_windows_repeat_the_ends() -> None:
+    assert window_rows(4, 3).tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
+    assert window_rows(1, 5).tolist() == [[0] * 5]
+    assert window_rows(3, 1).tolist() == [[0], [1], [2]]
+    assert window_rows(0, 3).shape == (0, 3)
+
+
+def test_a_temporal_lifter_lifts_a_video() -> None:
+    lifter, xy = random_lifter(TEMPORAL), views(6)
+    confidence = np.full(xy.shape[:2], 0.9)
+    xy[3] = np.nan
+    confidence[3] = 0
+    lifted = lifter.lift(xy, confidence)
+    assert np.isfinite(lifted.xyz).all(axis=(1, 2)).tolist() == [True, True, True, False, True, True]
+    for frame in (0, 2, 5):
+        rows = [min(max(frame + step, 0), 5) for step in (-2, -1, 0, 1, 2)]
+        alone = lifter.lift_windows(xy[None, rows], confidence[None, rows])
+        np.testing.assert_allclose(alone.xyz[0], lifted.xyz[frame], atol=1e-5)  # float32, another batch
+        np.testing.assert_allclose(alone.px_per_metre[0], lifted.px_per_metre[frame], rtol=1e-5)  # as above
+    # What was missing has no say; a neighbour that was seen has.
+    hidden = xy.copy()
+    hidden[3] = 70.0
+    assert np.array_equal(lifter.lift(hidden, confidence).xyz, lifted.xyz, equal_nan=True)
+    moved = xy.copy()
+    moved[4] = views(9)[8]
+    assert np.abs(lifter.lift(moved, confidence).xyz[2] - lifted.xyz[2]).max() > 1e-3
+    # A walk through the picture is none of its business.
+    walked = lifter.lift(xy + 40 * np.arange(6)[:, None, None], confidence)
+    np.testing.assert_allclose(walked.xyz, lifted.xyz, atol=1e-4)  # float32
+
+
+def test_windows_of_another_length_are_refused() -> None:
+    with pytest.raises(PosekitError, match=r"found windows of shape \(2, 3, 15, 2\), .* expected 5 frames each"):
+        random_lifter(TEMPORAL).lift_windows(np.zeros((2, 3, 15, 2)), np.ones((2, 3, 15)))
+
+
+def test_files_from_before_a_setting_was_there_are_read(tmp_path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tmp_path / "own.safetensors"
+    save_lifter(path, random_lifter())
+    with safe_open(path, framework="pt") as file:
+        header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    settings = json.loads(header["settings"])
+    del settings["frames"], settings["learned_elevation"]
+    save_file(tensors, path, metadata={**header, "settings": json.dumps(settings)})
+    assert load_lifter(path).settings == random_lifter().settings
+    save_file(tensors, path, metadata={**header, "settings": json.dumps({**settings, "frames": 4})})
+    with pytest.raises(PosekitError, match=r"own.safetensors: header: .*frames: found 4, expected an odd number"):
+        load_lifter(path)

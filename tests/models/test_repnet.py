@@ -80,6 +80,40 @@ def test_perspective_is_taken_out_of_the_view() -> None:
     assert torch.equal(weak.pose[..., :2], weak.reprojection)
 
 
+def test_a_window_s_middle_is_lifted() -> None:
+    torch.manual_seed(0)
+    generator = ViewGenerator(15, 16, 1, 0.1, frames=5)
+    xy, there = torch.randn(4, 5, 15, 2), torch.ones(4, 5, 15)
+    there[:, 1] = 0
+    other, moved = xy.clone(), xy.clone()
+    other[:, 1], moved[:, 4] = 77.0, 0.5
+    assert torch.equal(generator(xy, there).pose, generator(other, there).pose)
+    assert not torch.allclose(generator(xy, there).pose, generator(moved, there).pose, atol=1e-3)
+    with torch.no_grad():
+        for value in generator.parameters():
+            value.zero_()
+    assert torch.equal(generator(xy, there).reprojection, xy[:, 2])
+    alone = ViewGenerator(15, 16, 1, 0.1)
+    single = torch.randn(4, 15, 2), torch.ones(4, 15)
+    assert torch.equal(alone(*single).pose, alone(*(one[:, None] for one in single)).pose)
+
+
+def test_the_elevation_is_a_number_of_its_own() -> None:
+    torch.manual_seed(0)
+    plain, tipped = ViewGenerator(15, 16, 1, 0.1), ViewGenerator(15, 16, 1, 0.1, elevation=True)
+    weights = plain.state_dict()
+    for name in ("layers.2.weight", "layers.2.bias"):
+        weights[name] = torch.cat((weights[name], torch.zeros_like(weights[name][:1])))
+    weights["layers.2.bias"][-1] = 0.3
+    tipped.load_state_dict(weights)
+    view = torch.randn(4, 15, 2), torch.ones(4, 15)
+    here, there = plain(*view), tipped(*view)
+    assert here.elevation is None
+    assert there.elevation.tolist() == pytest.approx([0.3] * 4)
+    assert torch.equal(here.pose, there.pose)
+    assert torch.equal(here.perspective, there.perspective)
+
+
 def test_critic_of_kcs_alone_is_blind_to_turns() -> None:
     torch.manual_seed(0)
     critic = PoseCritic(

@@ -37,7 +37,8 @@ class SelfCalibratedConvolution(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / stride, W / stride)."""
-        height, width = features.shape[-2:]
+        # Plain numbers also where a trace has tensors: pooling is written with no others.
+        height, width = (int(side) for side in features.shape[-2:])
         coarse = functional.avg_pool2d(features, (min(_POOLING, height), min(_POOLING, width)))
         gate = torch.sigmoid(features + functional.interpolate(self.k2(coarse), size=(height, width)))
         return self.k4(self.k3(features) * gate)
