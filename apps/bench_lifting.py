@@ -147,6 +147,7 @@ def _lift_capture(lifter: Any, name: str, places: tuple[Path, Path], config: Lif
 
 def _train_variants(config: LiftingBench) -> list[dict[str, Any]]:
     from posekit.apps.lifter_data import lifter_sources, measure_held_out
+    from posekit.apps.progress import progress_bars
     from posekit.apps.timed_training import processor_clock
     from posekit.lifting.lifter import Lifter
     from posekit.lifting.training import LifterRun, LifterTraining, train_lifter
@@ -156,13 +157,16 @@ def _train_variants(config: LiftingBench) -> list[dict[str, Any]]:
     # So that all are measured on the same poses.
     longest = max(settings.frames for settings in chosen.values())
     rows = []
-    for name, settings in chosen.items():
-        run_of = LifterRun(config.steps, 60 * config.minutes, config.seed, processor_clock(config.threads))
-        training = LifterTraining(sources.skeleton, settings, run_of, sources.poses, sources.windows(settings.frames))
-        generator = train_lifter(training)
-        lifter = Lifter(sources.skeleton, settings, generator.eval(), sources.mean_bone)  # type: ignore[arg-type]
-        figures = measure_held_out(lifter, sources.held_out, frames=longest)
-        rows.append({"variant": name, "steps": training.step, **figures})
+    with progress_bars() as show:
+        for name, settings in chosen.items():
+            run_of = LifterRun(config.steps, 60 * config.minutes, config.seed, processor_clock(config.threads))
+            training = LifterTraining(
+                sources.skeleton, settings, run_of, sources.poses, sources.windows(settings.frames)
+            )
+            generator = train_lifter(training, lambda now, name=name: show(name, round(1000 * now.fraction), 1000))  # type: ignore[misc]
+            lifter = Lifter(sources.skeleton, settings, generator.eval(), sources.mean_bone)  # type: ignore[arg-type]
+            figures = measure_held_out(lifter, sources.held_out, frames=longest)
+            rows.append({"variant": name, "steps": training.step, **figures})
     return rows
 
 
