@@ -275,9 +275,12 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     from posekit.io.files import write_json
 
     inputs = _inputs(config)
-    # Of the inputs their content is compared, not where they lie; of the videos, which may be large, their sizes.
-    asked: dict[str, Any] = {
-        name: value for name, value in asdict(config).items() if name not in (*_NOT_OF_THE_RUN, *inputs)
+    # Of the inputs their content is compared, not where they lie; of the videos, which may be large, their sizes. Times may be
+    # taken away again, and are no option: without a value of their own, nobody would miss them.
+    asked: dict[str, Any] = {"timestamps": None} | {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(config).items()
+        if name not in (*_NOT_OF_THE_RUN, *inputs)
     }
     asked |= {name: content_hash(path) for name, path in inputs.items()}
     asked["videos"] = {camera: path.stat().st_size for camera, path in videos.items()}
@@ -294,7 +297,7 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     for name, value in asked.items():
         if found.get(name) == value:
             continue
-        if name in inputs or name == "videos":
+        if name in inputs or name in ("videos", "timestamps"):
             what = f"from other {name} than {inputs.get(name, config.capture)} holds now"
         else:
             what = f"with --{name.replace('_', '-')} {found.get(name)}, not {value}"

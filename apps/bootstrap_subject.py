@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from posekit.bootstrap.settings import BootstrapInput
     from posekit.bootstrap.subject_files import SubjectDefinition
     from posekit.bootstrap.subject_target import SubjectTarget
@@ -17,11 +20,15 @@ HANDS, BODY = "hands", "body"
 
 
 def read_labels(path: Path, capture: "Capture", rig: "Rig") -> "Keypoints2D":
-    """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows, its joints told by itself."""
+    """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows, its joints told by itself.
+
+    As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments.
+    """
     from dataclasses import replace
 
     from posekit.errors import PosekitError
     from posekit.io.keypoint_files import open_keypoints
+    from posekit.io.timestamps import counts_moments
 
     if not path.exists():
         raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
@@ -33,10 +40,57 @@ def read_labels(path: Path, capture: "Capture", rig: "Rig") -> "Keypoints2D":
                 f"{path}: has labels of camera '{camera}', for which there is no video; there are: "
                 f"{', '.join(capture.videos)}"
             )
-    if len(labels.frames) == 0 or int(labels.frames.min()) < 0 or int(labels.frames.max()) >= capture.frame_count:
+    most = max(capture.frame_count, *(capture.frame_counts[camera] for camera in labels.cameras))
+    if len(labels.frames) == 0 or int(labels.frames.min()) < 0 or int(labels.frames.max()) >= most:
         said = f"{labels.frames.min()} to {labels.frames.max()}" if len(labels.frames) else "none"
-        raise PosekitError(f"{path}: has labels of frames {said}, the videos have 0 to {capture.frame_count - 1}")
-    return labels
+        raise PosekitError(f"{path}: has labels of frames {said}, the videos have 0 to {most - 1}")
+    return labels if capture.synchrony is None or counts_moments(source.source) else _at_moments(labels, capture)
+
+
+def _at_moments(labels: "Keypoints2D", capture: "Capture") -> "Keypoints2D":
+    """Take labels of cameras' own pictures for labels of the moments whose nearest pictures these are.
+
+    Those of pictures that are of no moment at which all cameras took one are left out, which is told. Raises PosekitError where
+    that are all.
+    """
+    import warnings
+    from dataclasses import replace
+
+    import numpy as np
+
+    from posekit.errors import PosekitError, PosekitWarning
+
+    filmed = filmed_moments(capture)
+    own = np.stack([capture.video_frames(camera, filmed) for camera in labels.cameras], axis=1)  # (M, C)
+    shape = (len(filmed), *labels.xy.shape[1:])
+    xy, confidence = np.full(shape, np.nan, dtype=labels.xy.dtype), np.zeros(shape[:-1], dtype=labels.confidence.dtype)
+    lost = 0
+    labelled = np.asarray(np.isfinite(labels.xy).all(axis=-1))  # (F, C, P, J)
+    for row, c in np.argwhere(labelled.any(axis=(2, 3))).tolist():
+        places = np.flatnonzero(own[:, c] == labels.frames[row])
+        lost += len(places) == 0
+        # Where a camera is slower than the moments, the first of those that share a picture.
+        xy[places[:1], c], confidence[places[:1], c] = labels.xy[row, c], labels.confidence[row, c]
+    kept = np.asarray(np.isfinite(xy).all(axis=-1)).any(axis=(1, 2, 3))
+    what = f"{labels.source}: {lost} labelled pictures are of no moment at which all cameras took one"
+    if not kept.any():
+        raise PosekitError(what)
+    if lost:
+        warnings.warn(PosekitWarning(f"{what}; they are left out"), stacklevel=3)
+    return replace(labels, xy=xy[kept], confidence=confidence[kept], frames=filmed[kept])
+
+
+def filmed_moments(capture: "Capture") -> "NDArray[np.int64]":
+    """Return the moments of a capture at which every camera took a picture; raises PosekitError where there is none."""
+    import numpy as np
+
+    from posekit.errors import PosekitError
+
+    moments = np.arange(capture.frame_count)
+    filmed = np.all([capture.video_frames(name, moments) >= 0 for name in capture.videos], axis=0)
+    if not filmed.any():
+        raise PosekitError(f"{capture.folder}: there is no moment at which all cameras took a picture")
+    return moments[filmed]
 
 
 def prepare_subject(
@@ -53,7 +107,7 @@ def prepare_subject(
     import numpy as np
 
     from posekit.apps.bootstrap import check_against_capture
-    from posekit.apps.in_step import keypoints_of_capture
+    from posekit.apps.in_step import keypoints_of_capture, tell
     from posekit.bootstrap.settings import BootstrapInput
     from posekit.bootstrap.subject_target import SubjectTarget
     from posekit.calibration.formats import read_rig
@@ -81,8 +135,11 @@ def prepare_subject(
         target = SubjectTarget(subject_definition(learn, keypoints))
     else:
         target = SubjectTarget(subject_definition(learn, None))
-        blank = np.zeros((capture.frame_count, len(capture.videos), 1, target.skeleton.joint_count), dtype=np.float32)
-        frames, names = np.arange(capture.frame_count), tuple(capture.videos)
+        frames, names = filmed_moments(capture), tuple(capture.videos)
+        blank = np.zeros((len(frames), len(names), 1, target.skeleton.joint_count), dtype=np.float32)
+        if capture.synchrony is not None:
+            off = capture.synchrony.off_by().max()
+            tell(capture.synchrony, f"pictures are taken as they are, up to {off:.2g} frames off")
         nothing = np.full((*blank.shape, 2), np.nan, dtype=np.float32)
         keypoints = Keypoints2D(nothing, blank, names, frames, target.skeleton, capture.fps, str(labels_path))
     labelled = None if labels_path is None else read_labels(labels_path, capture, rig)

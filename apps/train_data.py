@@ -156,6 +156,14 @@ def _save_array(path: Path, array: "np.ndarray") -> None:
         np.save(temporary, array)
 
 
+def held_out_index(number: int, part: int) -> int:
+    """Return which of the validation batches is a part's (0 or 1) number-th: the parts take turns by the thousand.
+
+    One part fits the confidence, the other measures: whatever their number, no batch may be in both.
+    """
+    return number + 1000 * (number // 1000 + part)
+
+
 def held_out_hands(
     seed: int, count: int, part: int, show: Show, folder: Path | None = None, workers: int = 1
 ) -> "LabelledCrops":
@@ -176,7 +184,7 @@ def held_out_hands(
         images, joints, visible = (np.load(path) for path in kept)
         return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible)
     hands = SyntheticHands(seed, CROP, split="validation")
-    indices = [1000 * part + number for number in range(-(-count // _CHUNK))]
+    indices = [held_out_index(number, part) for number in range(-(-count // _CHUNK))]
     parts: list[list[np.ndarray]] = [[], [], []]
     for number, batch in enumerate(finished_hands(hands, indices, _CHUNK, min(workers, len(indices)))):
         parts[0].append(batch.images.permute(0, 2, 3, 1).numpy())

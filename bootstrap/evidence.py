@@ -33,12 +33,13 @@ class HeldOutEvidence:
 
     reference_px: (F, C, H, K, 2), NaN where the others do not agree on a joint, and where the camera surely cannot see it:
     outside its picture, or behind a body. error_px: (F, C, H, K), NaN where reference
-    or detection is missing. box_px: (F, C, H), B of the reference.
+    or detection is missing. box_px: (F, C, H), B of the reference. asked: (F, C), where a camera was held out at all.
     """
 
     reference_px: NDArray[np.float64]
     error_px: NDArray[np.float64]
     box_px: NDArray[np.float64]
+    asked: NDArray[np.bool_]
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
@@ -77,6 +78,7 @@ def held_out_evidence(
     """
     F, C, H, K = found.confidence.shape
     reference = np.full((F, C, H, K, 2), np.nan)
+    asked = np.zeros((F, C), dtype=np.bool_)
     judging = [c for c, name in enumerate(rig.names) if name not in left_out]
     min_views = 3 if len(judging) > 5 else 2
     stride = -(-len(judging) // _EVERY_FRAME)
@@ -85,6 +87,7 @@ def held_out_evidence(
         if len(others) < 2:
             break
         camera, frames = rig.cameras[c], slice(turn % stride, F, stride)
+        asked[frames, c] = True
         seen_by_others = InstanceDetections(found.xy[frames, others], found.confidence[frames, others])
         other_rig = rig.select([rig.names[other] for other in others])
         points = np.full((F, H, K, 3), np.nan)
@@ -97,7 +100,7 @@ def held_out_evidence(
         reference[:, c][~camera.in_picture(reference[:, c])] = np.nan
     error = np.linalg.norm(found.xy - reference, axis=-1)
     error[found.confidence <= 0] = np.nan
-    return HeldOutEvidence(reference, error, _reference_box(reference))
+    return HeldOutEvidence(reference, error, _reference_box(reference), asked)
 
 
 def _reference_box(reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -197,12 +200,14 @@ def finds_by_camera(
 ) -> dict[str, dict[str, int]]:
     """Count, for every camera, the instances that the start missed in it.
 
-    missed: (F, C, H), where the start's detections had nothing. known: of those, how many the other cameras triangulate.
+    missed: (F, C, H), where the start's detections had nothing; counted are the frames in which the camera is held out, which
+    of many cameras are not all. known: of those, how many the other cameras triangulate.
     found: how many of these have a detection now, in the sense of `HeldOutEvidence.detected`: near what the others say, so that
     a lower threshold of confidence finds no more.
     """
     joints = evidence.error_px.shape[-1]
     known = np.isfinite(evidence.reference_px).all(axis=-1).sum(axis=-1) >= least_joints(joints)
+    missed = missed & evidence.asked[..., None]
     return {
         name: {
             "missed": int(missed[:, c].sum()),

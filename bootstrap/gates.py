@@ -155,17 +155,18 @@ def judge_drift(
     agreeing: int,
     agreeing_best: int,
     settings: GateSettings | None = None,
+    frames: str = "the held-out frames",
 ) -> Gates:
     """Compare a round's figures (of ``metrics.json``) with the best round's before it.
 
-    agreeing, agreeing_best: joints of held-out frames that agree with the other cameras.
+    agreeing, agreeing_best: joints that agree with the other cameras. frames: in which, in words.
     """
     settings = settings or GateSettings()
     alarms = []
     number = figures["round"]
     if agreeing < agreeing_best:
         message = (
-            f"round {number} drifts and is not kept: {agreeing} joints of the held-out frames agree with the other cameras, "
+            f"round {number} drifts and is not kept: {agreeing} joints of {frames} agree with the other cameras, "
             f"{agreeing_best} did before it"
         )
         alarms.append(Alarm("drift", None, None, message, float(agreeing), float(agreeing_best)))

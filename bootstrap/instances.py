@@ -59,6 +59,9 @@ def triangulate_instances(
 ) -> InstancePoints:
     """Triangulate every instance; the joints of a group stand or fall together (Simon et al. 2017, section 3.1).
 
+    Unlike in the paper's equation 6 a view weighs by its confidence, and views to try are not drawn by chance: the same
+    detections give the same points.
+
     groups: of joints 0 to K - 1, each in one. limits: (F, H, C) px, within which views agree. noise_px: standard deviation of
     a detection per axis, of which the covariances are made, (F, H, C) or one for all. rig: the C cameras.
     """

@@ -14,7 +14,14 @@ from posekit.bootstrap.crop_files import CROP_MARGIN, large_crop_size, write_sam
 from posekit.bootstrap.engine import Engine
 from posekit.bootstrap.instances import Hidden
 from posekit.bootstrap.occlusion import hidden_by_hands
-from posekit.bootstrap.scoring import Instance3D, SelectionSettings, choose_window, judge_frames, selection_rows
+from posekit.bootstrap.scoring import (
+    Instance3D,
+    SelectionSettings,
+    choose_window,
+    judge_frames,
+    rate_of,
+    selection_rows,
+)
 from posekit.bootstrap.targets import RoundState, Scene, Target
 from posekit.camera import Rig
 from posekit.capture import Capture
@@ -65,7 +72,7 @@ def make_labels(
     A label is left out where it would lie outside the picture or the crop, and where the camera surely cannot see it.
     """
     people, points = state.people, state.points
-    window = choose_window(len(held_out), people.fps, settings)
+    window = choose_window(len(held_out), rate_of(people.frames, people.fps), settings)
     needed = settings.joints_needed(target.skeleton.joint_count)
     rows: dict[str, list[NDArray]] = {field.name: [] for field in fields(Labels) if field.name != "round"}
     told = []
@@ -78,6 +85,7 @@ def make_labels(
             _hidden_joints(points.xyz[:, h], target.hidden(people), scene.rig)
             | _behind_hands(points.xyz, h, target, scene.rig),
             target.skeleton,
+            people.frames,
         )
         selection = judge_frames(instance, settings, window, held_out, rejected[:, h])
         person, part = target.person_and_part(h)

@@ -1,12 +1,12 @@
 """The rig that a run uses: the given one, or where that is too bad for views to agree, refined on the people in it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from posekit.bootstrap.instances import PAPER_AGREEMENT
+from posekit.bootstrap.pages.run_files import read_json_of_run
 from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
 from posekit.bootstrap.targets import Scene
 from posekit.calibration.formats.aniposelib import read_aniposelib, write_aniposelib
@@ -38,7 +38,7 @@ def prepared_scene(
             return scene
         _kept(chosen, folder, "refined")
         write_json(decision, said)
-    refined = json.loads(decision.read_text(encoding="utf-8"))["rig"] == "refined"
+    refined = read_json_of_run(decision)["rig"] == "refined"
     rig = _read(folder, rig, refined)
     return start.target.scene(start.keypoints, rig, reconstruction, min_views)
 

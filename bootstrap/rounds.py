@@ -82,8 +82,8 @@ def bootstrap(
     for number in range(1, settings.rounds + 1):
         after, trained, figures, gates = _round(run, state, detector, number)
         figures["finds"] = finds_by_camera(after.evidence, missed, run.scene.rig.names)
-        before, now = _agreeing_joints(best), _agreeing_joints(figures)
-        drift = judge_drift(figures, best, now, before)
+        (before, now), frames = _agreeing_joints(best, figures)
+        drift = judge_drift(figures, best, now, before, frames=frames)
         # Where no camera can be held out, as of two, anatomy is all there is to tell that a round has made it worse.
         judged = figures["heldout_joints"] > 0
         figures["kept"] = now >= before if judged else not drift.alarms
@@ -192,8 +192,7 @@ def _round(
     """Labels, training, detection, triangulation; returns the state after them, the detector and the round's figures."""
     place = run.folder / f"round_{number}"
     place.mkdir(exist_ok=True)
-    candidates, _ = split_frames(len(state.people.frames), run.settings.heldout_share)
-    counts = label_step(run, state, ~candidates, place, number)
+    counts = label_step(run, state, _not_to_learn_from(run), place, number)
     detector = train_step(run, detector, place, number)
     detections = detect_step(run, state.boxes, state.detections, detector, place)
     after, gates = triangulate_step(run, detections, place)
@@ -209,6 +208,15 @@ def _round(
     return after, detector, figures, gates
 
 
+def _not_to_learn_from(run: Run) -> NDArray[np.bool_]:
+    """Frames (F,) that no label may be made of: held out, beside those, or with a person's labels to judge by."""
+    candidates, _ = split_frames(len(run.scene.detections.frames), run.settings.heldout_share)
+    kept_out = ~candidates
+    if run.truth is not None:
+        kept_out[run.truth.place] = True
+    return kept_out
+
+
 def _tell(gates: Gates, told: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
     """Warn of the alarms that have not been told of, of drift in every round; returns those that have been."""
     known = {(alarm.kind, alarm.camera, alarm.joint) for alarm in told}
@@ -218,10 +226,19 @@ def _tell(gates: Gates, told: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
     return (*told, *gates.alarms)
 
 
-def _agreeing_joints(figures: dict[str, Any]) -> int:
-    """Joints of the held-out frames that agree with the other cameras; of all frames where none are held out."""
-    evidence = figures["heldout_frames"] or figures
-    return round((evidence["heldout_pck"] or 0) * evidence["heldout_joints"])
+def _agreeing_joints(*rounds: dict[str, Any]) -> tuple[list[int], str]:
+    """Joints of the held-out frames that agree with the other cameras, of each round, and in words which frames these are.
+
+    They are all frames where none are held out, and where the other cameras know no joint in those that are, in any of the
+    rounds: somebody may have left before.
+    """
+    held_out = [figures["heldout_frames"] for figures in rounds if figures["heldout_frames"]]
+    told = any(evidence["heldout_joints"] for evidence in held_out)
+    agreeing = [
+        round((evidence["heldout_pck"] or 0) * evidence["heldout_joints"])
+        for evidence in (held_out if told else rounds)
+    ]
+    return agreeing, "the held-out frames" if told else "all frames"
 
 
 def split_frames(count: int, heldout_share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -36,7 +36,8 @@ class SelectionSettings:
     min_mean_confidence: of the inlier detections; detections below 0.2 take no part at all, so that 0.3 asks that they are not
     all just above it.
     max_speed_ratio: a joint that moves this many times as fast as the instance's median joint, and more than min_jump (metres a
-    frame; 0.01 m is beyond what noise does to a hand), is wrong.
+    frame; 0.01 m is beyond what noise does to a hand), is wrong. Speeds are compared, not the velocities' difference as in the
+    paper: of a hand that turns, joints move in all directions.
     bone_tolerance: a bone further than this share from the instance's own median length is wrong: fingers' bones come out
     within a tenth of theirs in the median frame, noise included, and a wrong tip off by a half and more.
     max_wrong_share: where more than this share of a frame's points is wrong by speed or length, the others are not trusted.
@@ -62,7 +63,8 @@ class Instance3D:
     """One instance in all frames: xyz (F, K, 3) metres, status (F, K), and what it is made of.
 
     inliers: (F, K, C), the views that made each point. confidence: (F, C, K), of the detections. hidden: (F, C, K), joints
-    that a body or another hand surely hides from a camera. skeleton: of one instance, K joints.
+    that a body or another hand surely hides from a camera. skeleton: of one instance, K joints. frames: (F,), their numbers in
+    the capture, ascending; without them they follow each other.
     """
 
     xyz: NDArray[np.float64]
@@ -71,6 +73,7 @@ class Instance3D:
     confidence: NDArray[np.floating]
     hidden: NDArray[np.bool_]
     skeleton: Skeleton
+    frames: NDArray[np.int64] | None = None
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -113,7 +116,9 @@ def judge_frames(
     of, because rounds are judged by them, and because a person said so.
     """
     F, K = instance.known.shape
-    wrong_speed, wrong_length = implausible_by(instance.xyz, instance.status, settings, instance.skeleton)
+    wrong_speed, wrong_length = implausible_by(
+        instance.xyz, instance.status, settings, instance.skeleton, instance.frames
+    )
     wrong = wrong_speed | wrong_length
     usable = instance.known & ~wrong
     seen = instance.seen_inliers
@@ -185,10 +190,12 @@ def implausible_by(
     status: NDArray[np.integer],
     settings: SelectionSettings,
     skeleton: Skeleton,
+    frames: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Joints (F, K) that move, and joints that stretch, as none does.
 
-    xyz: (F, K, 3) metres of consecutive frames. A wrong bone condemns the joint at its far end, and all beyond it. A jump is
+    xyz: (F, K, 3) metres. frames: (F,), their numbers, by which ways become speeds; each the next after the one before, if not
+    given. A wrong bone condemns the joint at its far end, and all beyond it. A jump is
     seen at both of its ends, and which of them is wrong is not known: neither is learnt from.
     """
     there = status == PointStatus.OK
@@ -201,7 +208,8 @@ def implausible_by(
     for b in _from_the_root(skeleton.bones):
         stretched[:, child[b]] |= off[:, b] | stretched[:, parent[b]]
     step = np.full(there.shape, np.nan)
-    step[1:] = np.linalg.norm(np.diff(xyz, axis=0), axis=-1)
+    since = 1 if frames is None else np.diff(frames)[:, None]
+    step[1:] = np.linalg.norm(np.diff(xyz, axis=0), axis=-1) / since  # metres a frame
     with np.errstate(invalid="ignore"):
         jumps = (step > settings.min_jump) & (step > settings.max_speed_ratio * median_of_known(step, axis=1)[:, None])
     jumps[:-1] |= jumps[1:].copy()
@@ -232,8 +240,19 @@ def select_frames(scores: NDArray[np.float64], window: int, count: int) -> NDArr
     return np.sort(best[np.argsort(-padded[best], kind="stable")[:count]])
 
 
+def rate_of(frames: NDArray[np.int64], fps: float | None) -> float | None:
+    """How many of these frames (F,) there are in a second: keypoints may be of every tenth frame only; None for no known rate.
+
+    fps: at which the frames are numbered.
+    """
+    return fps if fps is None or len(frames) < 2 else fps / float(np.median(np.diff(frames)))
+
+
 def choose_window(frame_count: int, fps: float | None, settings: SelectionSettings) -> int:
-    """Frames per window: half a second, or what leaves `settings.frames` windows where the capture is short."""
+    """Frames per window: half a second, or what leaves `settings.frames` windows where the capture is short.
+
+    fps: how many of the frames a second has, see `rate_of`.
+    """
     if settings.window is not None:
         return max(1, settings.window)
     return int(np.clip(frame_count // settings.frames, 1, max(1, round((fps or 30.0) / 2))))

@@ -19,13 +19,14 @@ RefineRig = Literal["auto", "on", "off"]
 class BootstrapSettings:
     """How to run the rounds.
 
-    rounds: how many at most. min_gain, patience: the rounds end once `patience` of them in a row have each raised the number of
-    joints of held-out frames that agree with the other cameras by less than `min_gain` of it. min_confidence: lambda, below
-    which a detection of the detector's is no detection (those that the run starts from are taken as they are). heldout_share:
-    share of the frames, in blocks of time, by which the rounds are judged; no label is made of them, nor of a quarter as many
-    before them. initial_samples: pictures of T0, the synthetic hands that are mixed in; initial_share: T0's share of every
-    batch. steps, batch_size, learning_rate: of the training. refine: whether the rig is first refined on the people who move in
-    it; "auto" does so where its residual is so large that hardly any joints of an instance could agree. seed: of all chance.
+    rounds: how many at most. min_gain, patience: the rounds end once `patience` of them in a row have each raised the number
+    of joints of held-out frames that agree with the other cameras by less than `min_gain` of it. min_confidence: lambda, below
+    which a detection of the detector's is no detection (those that the run starts from are taken as they are); the paper's
+    0.2, of which here a calibrated probability is asked, and there the height of a peak. heldout_share: share of the frames,
+    in blocks of time, by which the rounds are judged; no label is made of them, nor of a quarter as many before and after
+    them. initial_samples: pictures of T0, the synthetic hands that are mixed in; initial_share: T0's share of every batch.
+    steps, batch_size, learning_rate: of the training. refine: whether the rig is first refined on the people who move in it;
+    "auto" does so where its residual is so large that hardly any joints of an instance could agree. seed: of all chance.
     training_device: "cpu" or "cuda". training_processes: of this machine, that train a round together, each on batches of its
     own and, with "cuda", on its own device. checkpoint_steps: training steps between two checkpoints, of which a killed run
     loses no more; writing one takes as long as a step or less.

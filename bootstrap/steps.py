@@ -1,7 +1,6 @@
 """The steps of a run: each leaves whole files in the run folder, and is not done again where they are there."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from posekit.bootstrap.initial_samples import InitialSamples, calibrate_confiden
 from posekit.bootstrap.instances import agreement_thresholds, box_sides
 from posekit.bootstrap.labelled_frames import LabelledInstances
 from posekit.bootstrap.labels import cut_label_crops, label_figures, make_labels, save_crops
+from posekit.bootstrap.pages.run_files import read_json_of_run
 from posekit.bootstrap.review import rejected_frames
 from posekit.bootstrap.round_training import RoundTraining, train_round
 from posekit.bootstrap.searching import search_boxes
@@ -82,8 +82,7 @@ def timed(place: Path, step: str) -> Iterator[None]:
 
 def seconds_of(place: Path) -> dict[str, float]:
     """Seconds of the steps of a round so far."""
-    file = place / "seconds.json"
-    known: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known: dict[str, float] = read_json_of_run(place / "seconds.json") or {}
     return known
 
 
@@ -117,7 +116,7 @@ def label_step(run: Run, state: RoundState, held_out: NDArray[np.bool_], place: 
     """Make ``crops.h5``; its figures and what became of every frame are kept beside it."""
     counts_file, crops_file = place / "labels.json", place / "crops.h5"
     if counts_file.exists() and crops_file.exists():
-        known: dict[str, Any] = json.loads(counts_file.read_text(encoding="utf-8"))
+        known: dict[str, Any] = read_json_of_run(counts_file)
         return known
     target, people = run.target, state.people
     with timed(place, "labels"):

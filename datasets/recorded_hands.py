@@ -4,7 +4,7 @@ For measuring a detector on real pictures; the references are detections, not la
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,9 @@ from posekit.skeleton import Skeleton
 #: Fewer joints than this do not make a reference hand.
 _MIN_JOINTS = 11
 _ARM = ("wrist", "elbow", "shoulder")
-#: A joint of an arm that is less sure is taken as missing, as when hands are detected.
-_ARM_CONFIDENCE = 0.1
+#: A joint that is less sure is taken as missing, as when hands are detected: OpenPose places all 21 of a hand that it has not
+#: seen, each with a few hundredths.
+_LEAST_CONFIDENCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +67,14 @@ def find_recorded_hands(
 
     keypoints: of the skeleton HAND_21, one hand (a left one where `single_hand_left` says so), or of a body with hands. A hand
     is taken where at least 11 of its joints were found, unless it lies where a person's other hand was found as well: then
-    nobody knows which of the two it is, and neither is taken. Of the arm, joints at 0.1 or surer are taken.
+    nobody knows which of the two it is, and neither is taken. Found are, of hand and arm, joints at 0.1 or surer.
 
     Raises PosekitError where the keypoints have no hands, or not one is found.
     """
     rows: list[tuple[str, int, bool, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = []
     hands = _hand_parts(keypoints, single_hand_left)
     for place in range(0, len(keypoints.frames), every):
-        found = keypoints.read(place, place + 1)
+        found = _sure_joints(keypoints.read(place, place + 1))
         for camera in (name for name in keypoints.cameras if name in videos):
             c = found.cameras.index(camera)
             one_hand_twice = _same_place(found, c, [joints for _, joints in hands])
@@ -132,6 +133,11 @@ def _hand_parts(keypoints: KeypointSource, single_hand_left: bool) -> list[tuple
     return [(side == "left", list(parts[f"{side}_hand"])) for side in ("left", "right")]
 
 
+def _sure_joints(found: Keypoints2D) -> Keypoints2D:
+    """The same keypoints, those that are not sure taken as missing."""
+    return replace(found, confidence=np.where(found.confidence >= _LEAST_CONFIDENCE, found.confidence, 0))
+
+
 def _same_place(found: Keypoints2D, camera: int, hands: list[list[int]]) -> NDArray[np.bool_]:
     """People, (P,), whose left and right hand in the only frame lie on one another, to 0.2 B on average."""
     if len(hands) < 2:
@@ -146,12 +152,11 @@ def _same_place(found: Keypoints2D, camera: int, hands: list[list[int]]) -> NDAr
 
 
 def _arms(found: Keypoints2D, camera: int, side: str) -> NDArray[np.float64]:
-    """The body's arms of one side in the only frame, (P, 3, 2); NaN for joints that are missing or not sure."""
+    """The body's arms of one side in the only frame, (P, 3, 2); NaN for joints that are missing."""
     joints = _arm_joints(found.skeleton, side)
     if joints is None:
         return np.full((found.confidence.shape[2], 3, 2), np.nan)
-    sure = found.confidence[0, camera][:, joints] >= _ARM_CONFIDENCE
-    return np.where(sure[..., None], found.xy[0, camera][:, joints], np.nan).astype(np.float64)
+    return found.xy[0, camera][:, joints].astype(np.float64)
 
 
 def _arm_joints(skeleton: Skeleton, side: str) -> list[int] | None:

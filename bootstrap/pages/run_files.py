@@ -59,22 +59,22 @@ class RoundFiles:
     @cached_property
     def metrics(self) -> dict[str, Any] | None:
         """The figures; None where the round was not finished."""
-        return _read_json(self.folder / "metrics.json")
+        return read_json_of_run(self.folder / "metrics.json")
 
     @cached_property
     def gates(self) -> dict[str, Any] | None:
         """Alarms of the gates, and what they left out."""
-        return _read_json(self.folder / "gates.json")
+        return read_json_of_run(self.folder / "gates.json")
 
     @cached_property
     def seconds(self) -> dict[str, float] | None:
         """How long each step took."""
-        return _read_json(self.folder / "seconds.json")
+        return read_json_of_run(self.folder / "seconds.json")
 
     @cached_property
     def selection(self) -> list[dict[str, Any]] | None:
         """Every frame that had a 3D instance: its score, whether it was chosen, and why not."""
-        content = _read_json(self.folder / "selection.json")
+        content = read_json_of_run(self.folder / "selection.json")
         return None if content is None else list(content["instances"])
 
     @cached_property
@@ -121,7 +121,7 @@ class RunFiles:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What the run was begun with."""
-        return _read_json(self.folder / "settings.json") or {}
+        return read_json_of_run(self.folder / "settings.json") or {}
 
     def last_labelled(self) -> RoundFiles:
         """Return the last finished round that has labels; PosekitError where there is none."""
@@ -155,7 +155,8 @@ def part_skeleton(skeleton: Skeleton, part: str) -> Skeleton:
     return Skeleton(part, names, tuple(within), tuple(pairs), {"body": tuple(range(len(names)))})
 
 
-def _read_json(path: Path) -> Any:
+def read_json_of_run(path: Path) -> Any:
+    """Read a file of a run; None where there is none. Raises PosekitError where it is damaged."""
     if not path.exists():
         return None
     try:

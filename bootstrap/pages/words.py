@@ -1,12 +1,11 @@
 """What a report says in sentences: how the run went, what the gates found, what the rig sets."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from posekit.bootstrap.pages.run_files import RunFiles
+from posekit.bootstrap.pages.run_files import RunFiles, read_json_of_run
 
 
 def summary(run: RunFiles) -> list[str]:
@@ -111,8 +110,7 @@ def rig_lines(run: RunFiles) -> list[str]:
 
 def rig_figures(run: RunFiles) -> dict[str, Any]:
     """What was decided about the rig, its residual in the last round, and the threshold of the labels (px)."""
-    decision = run.folder / "rig.json"
-    rig: dict[str, Any] = json.loads(decision.read_text(encoding="utf-8")) if decision.exists() else {}
+    rig: dict[str, Any] = read_json_of_run(run.folder / "rig.json") or {}
     for each in run.finished:
         residual = (each.metrics or {}).get("rig_residual_px")
         if residual is not None:

@@ -37,7 +37,8 @@ def fit_confidence(score: Float[np.ndarray, " N"], correct: Bool[np.ndarray, " N
     """Fit the curve to held-out joints by isotonic regression, thinned to about `knots` points.
 
     score: of joints, see `decode_heatmaps`. correct: whether each was within the tolerance. Scores are first averaged in
-    bins of equal count, so that no knot stands on a few joints; the curve starts at (0, 0).
+    bins of equal count, so that no knot stands on a few joints; the curve starts at (0, 0). A detector that has seen nothing
+    at all, whose scores are all 0, is never right.
     """
     order = np.argsort(score, kind="stable")
     score, hits = np.asarray(score, dtype=np.float64)[order], np.asarray(correct, dtype=np.float64)[order]
@@ -51,4 +52,6 @@ def fit_confidence(score: Float[np.ndarray, " N"], correct: Bool[np.ndarray, " N
     count = np.array([len(bin_) for bin_ in bins], dtype=np.float64)
     rising = np.clip(isotonic_regression(rate, weights=count).x, 0.0, 1.0)
     keep = np.concatenate([[True], np.diff(middle) > 1e-6]) & (middle > 1e-6)
+    if not keep.any():
+        return ConfidenceCurve(np.array([0.0, 1.0]), np.zeros(2))
     return ConfidenceCurve(np.concatenate([[0.0], middle[keep]]), np.concatenate([[0.0], rising[keep]]))

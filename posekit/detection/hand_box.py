@@ -186,7 +186,8 @@ def cut_crops(
     """Cut upright right-hand crops; black outside the picture, all black where there is no box.
 
     images: one picture for all boxes, or one for each. boxes: (B,). Where a box is much larger than its crop, the picture is
-    first averaged over whole blocks of pixels, so that no detail is aliased.
+    first averaged over whole blocks of pixels, so that no detail is aliased. Raises ValueError for pictures of other numbers
+    than bytes or of other channels than three: one in [0, 1] would give black crops.
     """
     if len(boxes.shape) != 1:
         raise ValueError(f"cut_crops takes boxes of shape (B,), not {boxes.shape}")
@@ -194,6 +195,9 @@ def cut_crops(
     pictures = images if isinstance(images, list) else [images] * count
     if len(pictures) != count:
         raise ValueError(f"cut_crops got {len(pictures)} pictures for {count} boxes")
+    for picture in images if isinstance(images, list) else [images]:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(f"cut_crops takes RGB pictures, uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
     crops = np.zeros((count, size, size, 3), dtype=np.uint8)
     matrices = image_from_crop(boxes, size)
     for number in np.flatnonzero(boxes.found):
@@ -206,9 +210,10 @@ def _cut_crop(
 ) -> UInt8[np.ndarray, "size size 3"]:
     height, width = image.shape[:2]
     corners = transform_points(matrix, np.array([[-1, -1], [size, -1], [-1, size], [size, size]], dtype=np.float64))
-    block = max(1, round(scale))
-    low = np.floor(np.maximum(corners.min(axis=0) - block, 0)).astype(int)
-    high = np.ceil(np.minimum(corners.max(axis=0) + block + 1, (width, height))).astype(int)
+    # A picture that is smaller than a pixel of its crop needs no larger blocks than itself, nor memory for them.
+    block = max(1, min(round(scale), max(height, width)))
+    low = np.floor(np.clip(corners.min(axis=0) - block, 0, (width, height))).astype(int)
+    high = np.ceil(np.clip(corners.max(axis=0) + block + 1, 0, (width, height))).astype(int)
     if (high <= low).any():
         return np.zeros((size, size, 3), dtype=np.uint8)
     region = image[low[1] : high[1], low[0] : high[0]]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -122,14 +122,34 @@ class HandDetector:
         unknown = np.isnan(boxes.angle) & np.isfinite(boxes.side) & np.isfinite(boxes.centre).all(axis=-1)
         known = HandBox(boxes.centre, boxes.side, np.where(unknown, 0.0, boxes.angle), boxes.left)
         xy, confidence = self._detect_once(images, known)
-        for turn in range(1, rotations):
-            turned = known.turned(2 * np.pi * turn / rotations)
-            xy, confidence = self._keep_surer(images, turned, xy, confidence, unknown)
+        xy, confidence = self._surest_turn(images, known, np.flatnonzero(unknown), rotations, xy, confidence)
         for _ in range(1, passes):
             sure = np.where((confidence >= _SURE)[..., None], xy, np.nan)
             again = box_from_hand(sure, boxes.left)
-            xy, confidence = self._keep_surer(images, again, xy, confidence, again.found, _LESS_SURE)
+            rows = np.flatnonzero(again.found)
+            xy, confidence = _keep_surer(
+                rows, xy, confidence, *self._detect_once(_picked(images, rows), again[rows]), _LESS_SURE
+            )
         return xy, confidence
+
+    def _surest_turn(
+        self,
+        images: _Images,
+        boxes: HandBox,
+        rows: Int[np.ndarray, " N"],
+        rotations: int,
+        xy: Float[np.ndarray, "B 21 2"],
+        confidence: Float[np.ndarray, "B 21"],
+    ) -> tuple[Float[np.ndarray, "B 21 2"], Float[np.ndarray, "B 21"]]:
+        """Turn the boxes `rows` all round, and take what is surer than what was found with them as they are."""
+        turns = 2 * np.pi * np.arange(1, rotations) / rotations
+        if not (len(rows) and len(turns)):
+            return xy, confidence
+        # All turns in one batch, which takes the network half as long as a small batch for each.
+        each = np.repeat(rows, len(turns))
+        found, sure = self._detect_once(_picked(images, each), boxes[each].turned(np.tile(turns, len(rows))))
+        best = sure.mean(axis=-1).reshape(len(rows), -1).argmax(axis=1) + np.arange(len(rows)) * len(turns)
+        return _keep_surer(rows, xy, confidence, found[best], sure[best])
 
     def _detect_once(
         self, images: _Images, boxes: HandBox
@@ -138,31 +158,30 @@ class HandDetector:
         xy = np.full((*boxes.shape, self.model.joints, 2), np.nan)
         confidence = np.zeros((*boxes.shape, self.model.joints))
         if found.any():
-            pictures = [images[i] for i in np.flatnonzero(found)] if isinstance(images, list) else images
-            crops = cut_crops(pictures, boxes[found], self.crop_size)
+            crops = cut_crops(_picked(images, np.flatnonzero(found)), boxes[found], self.crop_size)
             crop_xy, confidence[found] = self.detect(crops)
             xy[found] = transform_points(image_from_crop(boxes[found], self.crop_size), crop_xy)
         return xy, confidence
 
-    def _keep_surer(
-        self,
-        images: _Images,
-        boxes: HandBox,
-        xy: Float[np.ndarray, "B 21 2"],
-        confidence: Float[np.ndarray, "B 21"],
-        which: np.ndarray,
-        share: float = 1.0,
-    ) -> tuple[Float[np.ndarray, "B 21 2"], Float[np.ndarray, "B 21"]]:
-        """Try other boxes for the hands in `which`; take each result whose mean confidence is above `share` of the old."""
-        places = np.flatnonzero(which)
-        if len(places) == 0:
-            return xy, confidence
-        pictures = [images[i] for i in places] if isinstance(images, list) else images
-        new_xy, new_confidence = self._detect_once(pictures, boxes[places])
-        better = new_confidence.mean(axis=-1) > share * confidence[places].mean(axis=-1)
-        xy, confidence = xy.copy(), confidence.copy()
-        xy[places[better]], confidence[places[better]] = new_xy[better], new_confidence[better]
-        return xy, confidence
+
+def _picked(images: _Images, rows: Int[np.ndarray, " N"]) -> _Images:
+    """Return the pictures of some boxes; one that is of all boxes stays one."""
+    return [images[row] for row in rows] if isinstance(images, list) else images
+
+
+def _keep_surer(
+    rows: Int[np.ndarray, " N"],
+    xy: Float[np.ndarray, "B 21 2"],
+    confidence: Float[np.ndarray, "B 21"],
+    new_xy: Float[np.ndarray, "N 21 2"],
+    new_confidence: Float[np.ndarray, "N 21"],
+    share: float = 1.0,
+) -> tuple[Float[np.ndarray, "B 21 2"], Float[np.ndarray, "B 21"]]:
+    """Take the new results of the hands `rows` whose mean confidence is above `share` of the old."""
+    better = new_confidence.mean(axis=-1) > share * confidence[rows].mean(axis=-1)
+    xy, confidence = xy.copy(), confidence.copy()
+    xy[rows[better]], confidence[rows[better]] = new_xy[better], new_confidence[better]
+    return xy, confidence
 
 
 def _fold_batch_norms(model: Any) -> Any:

@@ -15,7 +15,6 @@ from posekit.detection.detector_header import read_header, require_format, write
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import require_file, write_whole
-from posekit.skeleton import HAND_21
 
 _IMAGES, _HEATMAPS = "images", "heatmaps"
 
@@ -48,14 +47,15 @@ class OnnxHeatmaps:
         inputs = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
         outputs = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
         shape_in, shape_out = inputs.get(_IMAGES, ()), outputs.get(_HEATMAPS, ())
-        self.joints = HAND_21.joint_count
         side, cells = (
             shape[-1] if len(shape) == 4 and isinstance(shape[-1], int) else 0 for shape in (shape_in, shape_out)
         )
-        if not cells or shape_in[1:] != [3, side, side] or shape_out[1:] != [self.joints, cells, cells] or side % cells:
+        self.joints: int = shape_out[1] if cells and isinstance(shape_out[1], int) else 0
+        fits = self.joints and shape_in[1:] == [3, side, side] and shape_out[1:] == [self.joints, cells, cells]
+        if not fits or side % cells:
             raise PosekitError(
                 f"{self.path}: takes {inputs} and gives {outputs}; {_IMAGES} (batch, 3, S, S) and {_HEATMAPS} "
-                f"(batch, {self.joints}, s, s) were expected"
+                "(batch, J, s, s) were expected"
             )
         self.stride = side // cells
         self.crop_size = side
@@ -74,7 +74,19 @@ def load_onnx_detector(path: str | Path, threads: int | None = None, *, cuda: bo
         raise PosekitError(
             f"{path}: header: crop_size is {header.crop_size}, the network takes {network.crop_size} px; they must be one"
         )
-    return HandDetector(network, header.crop_size, header.shapes, header.confidence, architecture=header.architecture)
+    if network.joints != header.skeleton.joint_count:
+        raise PosekitError(
+            f"{path}: gives {network.joints} maps; {header.skeleton.joint_count} were expected, the joints of "
+            f"{header.skeleton.name}"
+        )
+    return HandDetector(
+        network,
+        header.crop_size,
+        header.shapes,
+        header.confidence,
+        architecture=header.architecture,
+        skeleton=header.skeleton,
+    )
 
 
 def export_onnx(path: str | Path, detector: HandDetector, training: dict[str, Any] | None = None) -> float:
@@ -139,7 +151,7 @@ def _traced(path: str | Path, detector: HandDetector, header: dict[str, str]) ->
     # Two of the four sizes are the batch's and the joints'; what is traced leaves the maps' own without a number.
     shape = content.graph.output[0].type.tensor_type.shape.dim
     for place, value in (
-        (1, HAND_21.joint_count),
+        (1, detector.model.joints),
         (2, size // detector.model.stride),
         (3, size // detector.model.stride),
     ):

@@ -24,9 +24,9 @@ class TrackSettings:
 
     least_confidence: mean over the 21 joints under which a followed hand counts as lost in a frame. patience: frames for
     which a lost hand is looked for where it went. largest_jump: sides of the box that a hand may move in a frame beyond
-    what it did before; who is farther away is another hand. largest_change: of the hand's size in a frame, either way.
-    surer: a hand elsewhere must be so many times surer to be believed at once; else the arm has to insist for `patience`
-    frames. same_place: two hands of a camera nearer than this part of their boxes' sides are one, seen twice.
+    what it did before; who is farther away is another hand, which its arm has to insist on for `patience` frames.
+    largest_change: of the hand's size in a frame, either way. largest_turn: of a followed box in a frame, radians. same_place:
+    two hands of a camera nearer than this part of their boxes' sides are one, seen twice.
     """
 
     least_confidence: float = 0.4

@@ -13,7 +13,7 @@ from posekit.apps.main import main
 from posekit.apps.train import TrainConfig, _first_weights
 from posekit.apps.train import main as train
 from posekit.apps.train_card import command_of, data_of
-from posekit.apps.train_data import drawn_hands
+from posekit.apps.train_data import drawn_hands, held_out_index
 from posekit.detection.detector_file import load_detector, read_training, save_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
@@ -167,6 +167,13 @@ def test_a_student_learns_from_a_teacher_pictures_without_labels_and_a_bootstrap
     assert read_training(config.out)["teacher"] == "teacher.safetensors"
     with pytest.raises(PosekitError, match="steps: found 2, expected 3"):
         train(replace(config, steps=3))
+
+
+def test_what_measures_is_never_what_the_confidence_was_fitted_on():
+    fitted, measured = ({held_out_index(number, part) for number in range(3500)} for part in (0, 1))
+    assert len(fitted | measured) == 7000
+    # The first thousand are those of the figures that were published.
+    assert [held_out_index(number, part) for part in (0, 1) for number in (0, 999)] == [0, 999, 1000, 1999]
 
 
 def test_the_command_in_the_card_is_what_was_asked_for_and_tells_no_folders(tmp_path):

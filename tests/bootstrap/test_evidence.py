@@ -185,7 +185,19 @@ def test_finds_are_counted_where_the_start_had_nothing_and_the_others_know_the_h
     reference[1, 1] = np.nan
     error = np.full((2, 2, 1, 21), 1.0)
     error[0, 1] = 9.0  # detected, but far from what the others say
-    evidence = HeldOutEvidence(reference, error, np.full((2, 2, 1), 20.0))
+    evidence = HeldOutEvidence(reference, error, np.full((2, 2, 1), 20.0), np.ones((2, 2), dtype=bool))
     missed = np.array([[[True], [True]], [[False], [True]]])
     found = finds_by_camera(evidence, missed, ("a", "b"))
     assert found == {"a": {"missed": 1, "known": 1, "found": 1}, "b": {"missed": 2, "known": 1, "found": 0}}
+
+
+def test_of_many_cameras_only_frames_in_which_one_is_held_out_count_as_missed():
+    rig = ring_rig(9)
+    frames, hands = 4, 2
+    evidence = evidence_of(observe(rig, [walk(frames, (-0.3, 0), (0.3, 0))], noise_px=0.3).keypoints, rig)
+    missed = np.ones((frames, len(rig), hands), dtype=bool)
+    counts = finds_by_camera(evidence, missed, rig.names)
+    # Of nine cameras each is held out in every other frame.
+    assert all(row["missed"] == frames / 2 * hands for row in counts.values())
+    known = sum(row["known"] for row in counts.values())
+    assert known > 0.8 * sum(row["missed"] for row in counts.values())  # a body hides some of them

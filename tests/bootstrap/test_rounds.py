@@ -220,9 +220,40 @@ def test_a_round_after_which_less_agrees_is_not_kept(filmed, tmp_path, capsys):
     assert np.array_equal(final.xyz, first.xyz, equal_nan=True)
 
 
+def test_a_worse_round_is_not_kept_where_nobody_is_there_in_the_held_out_frames(filmed, tmp_path, capsys):
+    # Whoever leaves before the last fifth shows nothing in it, after any round: what all frames show then decides.
+    folder, _, _ = filmed
+    shutil.copytree(folder / "capture", tmp_path / "capture")
+    keypoints = Keypoints2D.load(tmp_path / "capture" / "with_hands.h5")
+    xy, confidence = keypoints.xy.copy(), keypoints.confidence.copy()
+    xy[FRAMES - 2 :], confidence[FRAMES - 2 :] = np.nan, 0
+    replace(keypoints, xy=xy, confidence=confidence).save(tmp_path / "capture" / "with_hands.h5")
+    weights = folder / "untrained.safetensors"
+    assert main([*command(tmp_path, tmp_path / "run", weights=weights), "--rounds", "1"]) == 0
+    figures = json.loads((tmp_path / "run" / "round_1" / "metrics.json").read_text())
+    assert figures["heldout_frames"]["heldout_joints"] == 0
+    assert not figures["kept"]
+    assert "joints of all frames agree" in capsys.readouterr().err
+
+
+def test_no_label_is_made_of_the_frames_whose_own_labels_judge(filmed, tmp_path, monkeypatch):
+    folder, _, _ = filmed
+    monkeypatch.setattr("posekit.bootstrap.labelled_frames.ENOUGH_TO_MEASURE", 4)
+    keypoints = Keypoints2D.load(folder / "capture" / "with_hands.h5")
+    few = [0, 1, 2, 3]
+    labels = replace(keypoints, xy=keypoints.xy[few], confidence=keypoints.confidence[few], frames=np.array(few))
+    labels.save(tmp_path / "labels.h5")
+    assert main([*command(folder, tmp_path / "run", "--rounds", "1"), "--labels", str(tmp_path / "labels.h5")]) == 0
+    with h5py.File(tmp_path / "run" / "round_1" / "crops.h5") as file:
+        assert 2 in file["frame"][()]
+        assert 3 not in file["frame"][()]  # the last quarter of the labelled frames
+    figures = json.loads((tmp_path / "run" / "round_1" / "metrics.json").read_text())
+    assert figures["true_labels"]["instances"] == 3  # of the right hand, in three cameras
+
+
 def test_a_later_round_that_fails_leaves_the_rounds_before_it(filmed, tmp_path, capsys, monkeypatch):
     folder, _, _ = filmed
-    monkeypatch.setattr("posekit.bootstrap.rounds._agreeing_joints", lambda figures: figures["round"])
+    monkeypatch.setattr("posekit.bootstrap.rounds._agreeing_joints", lambda *rounds: ([r["round"] for r in rounds], ""))
     monkeypatch.setattr("posekit.bootstrap.rounds.split_frames", lambda count, share: (np.ones(count, bool),) * 2)
     refused(capsys, [*command(folder, tmp_path / "run"), "--rounds", "2"], "round 2 made no label")
     assert (tmp_path / "run" / "round_1" / "hand-cpm.safetensors").is_file()

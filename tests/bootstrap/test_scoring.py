@@ -8,6 +8,7 @@ from posekit.bootstrap.scoring import (
     frame_scores,
     implausible_by,
     judge_frames,
+    rate_of,
     select_frames,
     selection_rows,
 )
@@ -53,6 +54,14 @@ def test_window_is_half_a_second_unless_the_capture_is_short():
     assert choose_window(100_000, None, SelectionSettings(window=7)) == 7
 
 
+def test_a_window_of_sparse_keypoints_is_half_a_second_of_them():
+    assert rate_of(np.arange(500, 900), 60.0) == 60.0
+    assert rate_of(np.arange(0, 900, 10), 60.0) == 6.0
+    assert rate_of(np.array([0, 10, 20, 400, 410]), 60.0) == 6.0  # a gap is no rate
+    assert rate_of(np.arange(5), None) is None
+    assert choose_window(100_000, rate_of(np.arange(0, 900, 10), 60.0), SelectionSettings()) == 3
+
+
 def hand_in_motion(frames=12):
     return walk(frames, (0, 0), (0.3, 0))[:, HAND], np.full((frames, 21), PointStatus.OK)
 
@@ -82,6 +91,19 @@ def test_a_jump_condemns_both_of_its_ends_and_missing_points_none():
     wrong = implausible(xyz, status)
     assert wrong[8, 4]
     assert wrong[7, 4]  # which end of the jump is wrong is not known
+
+
+def test_what_moves_between_frames_that_do_not_follow_each_other_is_judged_by_its_speed():
+    xyz, status = hand_in_motion()
+    xyz[:] = xyz[0]
+    xyz[6:, 4] += (0.0, 0.0, 0.05)  # a thumb that closes while the hand rests: 5 cm in ten frames is 5 mm a frame
+    settings = SelectionSettings(bone_tolerance=20.0)
+    consecutive, _ = implausible_by(xyz, status, settings, HAND_21)
+    assert np.argwhere(consecutive).tolist() == [[5, 4], [6, 4]]
+    sparse, _ = implausible_by(xyz, status, settings, HAND_21, np.arange(12) * 10)
+    assert not sparse.any()
+    after_a_gap, _ = implausible_by(xyz, status, settings, HAND_21, np.array([*range(6), *range(20, 26)]))
+    assert not after_a_gap.any()
 
 
 def instance(frames=12, cameras=4, **changes) -> Instance3D:

@@ -1,18 +1,25 @@
 """A tool that a user defines, filmed by four cameras: a short round makes a detector that beats what it started from."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from posekit.apps.bootstrap import BootstrapConfig, keep_settings
+from posekit.apps.bootstrap_subject import prepare_subject
 from posekit.apps.main import main
 from posekit.bootstrap.rounds import bootstrap
 from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
+from posekit.bootstrap.steps import seconds_of
 from posekit.bootstrap.subject_files import read_subject
 from posekit.bootstrap.subject_target import SubjectTarget, fresh_detector
 from posekit.calibration.formats import read_rig
+from posekit.calibration.formats.aniposelib import write_aniposelib
+from posekit.camera import Rig
 from posekit.capture import Capture
 from posekit.detection.detector_file import load_detector
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.keypoints import Keypoints2D
 from posekit.people.hands import hand_box_sides
 from tool_scene import DEFINITION, film_cross
@@ -63,6 +70,90 @@ def refused(capsys, arguments, *words):
 
 def command(folder, out, *more):
     return ["bootstrap", str(folder / "capture"), "--learn", str(folder / "cross.toml"), "--out", str(out), *more]
+
+
+@pytest.fixture
+def late(filmed, tmp_path):
+    """A rig by which the second camera takes its pictures three frames later, and labels of two pictures of each video."""
+    folder, truth = filmed
+    rig = read_rig(folder / "capture" / "calibration.toml")
+    cameras = tuple(replace(camera, time_offset_s=0.1 if camera.name == "cam_1" else 0.0) for camera in rig.cameras)
+    write_aniposelib(tmp_path / "late.toml", Rig(cameras, rig.source))
+    few = [8, 14]
+    replace(truth, xy=truth.xy[few], confidence=truth.confidence[few], frames=truth.frames[few]).save(
+        tmp_path / "few.h5"
+    )
+    return tmp_path / "late.toml", tmp_path / "few.h5"
+
+
+def prepared(folder, rig, labels):
+    return prepare_subject(folder / "capture", rig, None, str(folder / "cross.toml"), None, labels, None, 0)
+
+
+def test_labels_stay_with_the_pictures_that_were_labelled_whenever_these_were_taken(filmed, late):
+    folder, truth = filmed
+    with pytest.warns(PosekitWarning, match="3 frames late"):
+        start = prepared(folder, *late)
+    assert start.labelled is not None
+    labelled = np.isfinite(start.labelled.xy).all(axis=-1).all(axis=(2, 3))
+    for c, camera in enumerate(truth.cameras):
+        moments = start.labelled.frames[labelled[:, c]]
+        assert start.capture.video_frames(camera, moments).tolist() == [8, 14]
+        assert np.array_equal(start.labelled.xy[labelled[:, c], c], truth.xy[[8, 14], c])
+    assert start.labelled.frames.tolist() == [8, 11, 14, 17]
+
+
+def test_from_labels_alone_only_moments_that_all_cameras_filmed_are_looked_at(filmed, late):
+    folder, _ = filmed
+    with pytest.warns(PosekitWarning, match="3 frames late"):
+        start = prepared(folder, *late)
+    assert start.keypoints.frames.tolist() == list(range(3, FRAMES))
+    for camera in start.capture.videos:
+        assert (start.capture.video_frames(camera, start.keypoints.frames) >= 0).all()
+
+
+def test_labelled_pictures_of_no_common_moment_are_told_of(filmed, late, tmp_path):
+    folder, truth = filmed
+    rig, _ = late
+    early = replace(truth, xy=truth.xy[:5], confidence=truth.confidence[:5], frames=truth.frames[:5])
+    early.save(tmp_path / "early.h5")
+    # The other three cameras' pictures 0 to 2 were taken before the late one's first.
+    with pytest.warns(PosekitWarning) as told:
+        prepared(folder, rig, tmp_path / "early.h5")
+    assert any("9 labelled pictures are of no moment" in str(one.message) for one in told)
+    first = replace(truth, xy=truth.xy[:1], confidence=truth.confidence[:1], frames=truth.frames[:1])
+    first.select_cameras(("cam_0",)).save(tmp_path / "first.h5")
+    with (
+        pytest.warns(PosekitWarning),
+        pytest.raises(PosekitError, match=r"first\.h5: 1 labelled pictures are of no moment"),
+    ):
+        prepared(folder, rig, tmp_path / "first.h5")
+
+
+def test_a_run_from_labels_alone_is_taken_up_again_and_times_that_are_gone_are_missed(filmed, tmp_path):
+    folder, truth = filmed
+    shutil.copytree(folder / "capture", tmp_path / "capture")
+    truth.save(tmp_path / "labels.h5")
+    config = BootstrapConfig(
+        tmp_path / "capture", tmp_path, learn=str(folder / "cross.toml"), labels=tmp_path / "labels.h5"
+    )
+    videos = Capture.open(tmp_path / "capture").videos
+    keep_settings(config, videos)
+    keep_settings(config, videos)
+    (tmp_path / "settings.json").unlink()
+    times = tmp_path / "capture" / "timestamps.csv"
+    times.write_text("cam_id,sync_index,frame_time\n0,0,0.0\n")
+    keep_settings(config, videos)
+    keep_settings(config, videos)
+    times.unlink()
+    with pytest.raises(PosekitError, match="from other timestamps than"):
+        keep_settings(config, videos)
+
+
+def test_a_damaged_file_of_a_run_is_named(tmp_path):
+    (tmp_path / "seconds.json").write_text("{")
+    with pytest.raises(PosekitError, match=r"seconds\.json: is damaged"):
+        seconds_of(tmp_path)
 
 
 def test_nothing_to_start_from_is_one_line(filmed, tmp_path, capsys):

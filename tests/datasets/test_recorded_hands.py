@@ -66,6 +66,22 @@ def test_hands_alone_have_the_side_that_is_said() -> None:
     assert np.isnan(hands.arm).all()
 
 
+def test_a_hand_that_nobody_has_seen_is_no_reference() -> None:
+    known = people()
+    xy, confidence = known.xy.copy(), known.confidence.copy()
+    hand = BODY.part("right_hand")
+    # As OpenPose writes them: 21 places of a few hundredths, here where the left hand is; and a hand of which a part is sure.
+    xy[0, 0, 0, hand] = xy[0, 0, 0, BODY.part("left_hand")] + 1
+    confidence[0, 0, 0, hand] = 0.03
+    confidence[3, 0, 0, BODY.part("left_hand")[:4]] = 0.05
+    given = Keypoints2D(xy, confidence, known.cameras, known.frames, BODY)
+    hands = find_recorded_hands({"a": Path("a.mp4")}, given)
+    assert hands.frame.tolist() == [0, 1, 2, 3]
+    assert hands.left.all()
+    assert np.isnan(hands.reference).all(axis=-1).sum(axis=1).tolist() == [0, 0, 0, 4]
+    assert (hands.confidence[3, :4] == 0).all()
+
+
 def test_keypoints_without_hands_are_refused() -> None:
     body = Keypoints2D(np.ones((1, 1, 1, 25, 2)), np.ones((1, 1, 1, 25)), ("a",), np.arange(1), BODY_25, source="body")
     with pytest.raises(PosekitError, match="body: has no hands, only the joints of BODY_25"):

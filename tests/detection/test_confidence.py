@@ -32,6 +32,11 @@ def test_a_score_that_says_nothing_gives_the_mean():
     assert curve(np.array([0.75]))[0] == pytest.approx(0.7, abs=0.06)
 
 
+def test_a_detector_that_has_seen_nothing_is_never_right():
+    curve = fit_confidence(np.zeros(100), np.arange(100) < 3)
+    np.testing.assert_array_equal(curve(np.array([0.0, 0.4, 1.0])), 0)
+
+
 def test_bad_curves_and_too_little_data_are_refused():
     with pytest.raises(ValueError, match="rising"):
         ConfidenceCurve(np.array([0.0, 0.0]), np.array([0.0, 1.0]))

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -172,6 +173,30 @@ def test_moderate_crop_equals_opencvs_own_warp():
     expected = cv2.warpAffine(image, crop_from_image(box, 128)[0], (128, 128), flags=cv2.INTER_LINEAR)
     difference = np.abs(cut_crops(image, box, 128)[0].astype(int) - expected)
     assert difference.max() <= 2  # the region that is cut first shifts the 1/32 px rounding
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.full((80, 90, 3), 0.5, np.float32), np.full((80, 90), 9, np.uint8), np.full((80, 90, 4), 9, np.uint8)],
+    ids=["in [0, 1]", "grey", "RGBA"],
+)
+def test_pictures_of_another_kind_are_refused(picture):
+    # One in [0, 1] would be cut to black crops without a word.
+    boxes = HandBox([[40.0, 40.0], [50.0, 40.0]], 60.0)
+    for given in (picture, [np.zeros((80, 90, 3), np.uint8), picture]):
+        with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\), not (float32|uint8) \(80, 90"):
+            cut_crops(given, boxes, 32)
+
+
+@pytest.mark.parametrize(("centre", "side"), [(30.0, 3e5), (30.0, 1e12), (1e30, 60.0), (-1e30, 60.0)])
+def test_a_box_beyond_all_measure_takes_no_memory_for_it(centre, side):
+    image = np.full((60, 60, 3), 200, np.uint8)
+    tracemalloc.start()
+    crop = cut_crops(image, HandBox([[centre, 30.0]], side), 32)[0]
+    assert tracemalloc.get_traced_memory()[1] < 2e6  # a block of its scale would have 260 MB and more
+    tracemalloc.stop()
+    # Of 9000 px a pixel and more, a picture of 60 px is next to nothing.
+    assert crop.mean() < 1
 
 
 def test_boxes_can_be_picked_scaled_and_turned():

@@ -106,6 +106,30 @@ def test_an_unknown_direction_is_searched_and_the_surest_kept():
     assert confidence.mean() > 0.1
 
 
+def test_all_turns_are_one_batch_and_equal_single_looks():
+    looks = []
+
+    class Counting(ColourCoded):
+        def heatmaps(self, images: Tensor) -> Tensor:
+            looks.append(len(images))
+            return super().heatmaps(images)
+
+    detector = HandDetector(Counting(), 128, shapes=None)
+    pictures = [colour_coded_hand(turned(flat_hand(), angle) + HERE) for angle in (0.4, 2.0, -1.3)]
+    angles = np.array([np.nan, 0.0, np.nan])
+    boxes = HandBox([HERE] * 3, [230.0, 230.0, 150.0], angles, [False, True, True])
+    found, confidence = detector.detect_in_image(pictures, boxes, rotations=6)
+    assert looks == [3, 2 * 5]
+    for row in range(3):
+        single = [
+            DETECTOR.detect_in_image(pictures[row], HandBox(HERE[None], boxes.side[row], angle, boxes.left[row]))
+            for angle in (2 * np.pi * np.arange(6) / 6 if np.isnan(angles[row]) else angles[row : row + 1])
+        ]
+        surest = max(single, key=lambda look: look[1].mean())
+        np.testing.assert_allclose(confidence[row], surest[1][0], atol=1e-6)  # float32, in another batch
+        np.testing.assert_allclose(found[row], surest[0][0], atol=1e-3)
+
+
 def test_a_second_pass_follows_the_hand_that_the_first_found():
     # The box is far too large: the first crop shows every disc as a dot of two pixels, low and coarse.
     joints = flat_hand() + HERE

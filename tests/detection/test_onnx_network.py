@@ -18,7 +18,9 @@ from posekit.detection.onnx_network import OnnxHeatmaps, export_onnx, load_onnx_
 from posekit.errors import PosekitError
 from posekit.models.backbones.vgg import VggTrunk
 from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.hand_networks import SKELETON_NETWORKS
 from posekit.ops.layers import ModulatedDeformConv2d
+from posekit.skeleton import Skeleton
 
 CURVE = ConfidenceCurve(np.array([0.0, 0.2, 0.9]), np.array([0.0, 0.5, 0.95]))
 #: Without OpenPose's network, whose file is 147 MB; its kind, heights and a background from VGG, stands below.
@@ -111,6 +113,21 @@ def test_a_detector_is_the_same_from_either_file(exported, tmp_path):
     np.testing.assert_allclose(confidence, surely, atol=1e-3)
     np.testing.assert_allclose(xy, again, atol=1e-2)
     assert safetensors.confidence.score.tolist() == loaded.confidence.score.tolist()
+
+
+def test_a_detector_of_another_thing_keeps_its_joints(tmp_path):
+    torch.manual_seed(1)
+    tool = Skeleton("tool", ("tip", "grip", "end"), ((0, 1), (1, 2)), (), {"tool": (0, 1, 2)})
+    network = SKELETON_NETWORKS["light_pose_machine"](tool).eval()
+    detector = HandDetector(network, 64, None, CURVE, architecture="light_pose_machine", skeleton=tool)
+    path = tmp_path / "tool.onnx"
+    export_onnx(path, detector)
+    loaded = load_detector(path, None)
+    assert (loaded.skeleton.name, loaded.skeleton.joints, loaded.model.joints) == ("tool", tool.joints, 3)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    np.testing.assert_allclose(loaded.detect(crops)[1], detector.detect(crops)[1], atol=1e-4)  # float32
+    with pytest.raises(PosekitError, match="skeleton: found tool"):
+        load_detector(path)
 
 
 def test_what_comes_with_posekit_finds_the_same_joints(tmp_path):

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ import torch
 import small_training
 from posekit.errors import PosekitError
 from posekit.models.images import normalise_images
-from posekit.training import loop
 from posekit.training.loop import TrainProgress, train
 from posekit.training.processes import Processes
 from posekit.training.run import TrainingRun
@@ -92,13 +90,12 @@ def test_a_loss_that_is_no_number_stops_the_run():
         train(tiny_model(), broken, SETTINGS)
 
 
-def test_time_ends_a_run_early(monkeypatch):
+def test_time_ends_a_run_early():
     ticks = itertools.count()
-    clock = types.SimpleNamespace(monotonic=lambda: next(ticks) / 8)
-    monkeypatch.setattr(loop, "time", clock)
-    history = train(tiny_model(), dot_batches, dataclasses.replace(SETTINGS, steps=10**6, seconds=4.0))
-    # Looked at twice before the first step and once after each.
-    assert history[-1]["step"] == 31
+    timed = dataclasses.replace(SETTINGS, steps=10**6, seconds=4.0, clock=lambda: next(ticks) / 8)
+    history = train(tiny_model(), dot_batches, timed)
+    # Looked at once before the first step and once after each.
+    assert history[-1]["step"] == 32
     # The clock drives the schedule: the last step is near the end of the cosine.
     assert history[-1]["learning_rate"] < 0.05 * SETTINGS.learning_rate
 

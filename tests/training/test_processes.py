@@ -24,7 +24,10 @@ def test_a_process_that_is_ended_from_outside_is_one_line():
 
 
 PARENT = """
+import signal
 import sys
+# A shell has its background jobs ignore interrupts, and tests may be one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {tests!r})
 from bootstrap_processes import tell_and_sleep
 from posekit.training.processes import run_together
@@ -42,7 +45,7 @@ def test_no_process_outlives_its_parent(tmp_path, how):
     while len(begun := [p for p in tmp_path.glob("*.begun") if p.read_text()]) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     parent.send_signal(how)
-    parent.wait()
+    parent.wait(timeout=60)
     assert len(begun) == 2
     members = [int(path.read_text()) for path in begun]
     while any(map(alive, members)) and time.monotonic() < deadline:
