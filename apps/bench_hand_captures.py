@@ -141,16 +141,17 @@ def _measure_labelled(
     chosen = np.arange(len(labelled))
     if len(chosen) > count:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, count, replace=False))
-    found, confidence, reference = [], [], []
+    found, confidence, reference, visible = [], [], [], []
     for first in range(0, len(chosen), _HANDS_AT_ONCE):
         crops = labelled.crops(chosen[first : first + _HANDS_AT_ONCE])
         xy, sure = detector.detect(crops.images)
         found.append(xy)
         confidence.append(sure)
-        reference.append(np.where(crops.visible[..., None], crops.joints.astype(np.float64), np.nan))
+        reference.append(crops.joints.astype(np.float64))
+        visible.append(crops.visible)
         show(f"measure {name}", min(first + _HANDS_AT_ONCE, len(chosen)), len(chosen))
     truth = np.concatenate(reference)
-    figures = hand_agreement(np.concatenate(found), np.concatenate(confidence), truth, truth)
+    figures = hand_agreement(np.concatenate(found), np.concatenate(confidence), truth, truth, np.concatenate(visible))
     return {"crops": _LABELS, **asdict(figures)}
 
 

@@ -15,7 +15,6 @@ from posekit.apps.bootstrap_subject import BODY, HANDS, prepare_subject, read_la
 if TYPE_CHECKING:
     from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
     from posekit.detection.hand_detector import HandDetector
-    from posekit.keypoints import Keypoints2D
 
 
 _SETTINGS, _LOCK = "settings.json", "lock"
@@ -215,43 +214,13 @@ def prepare_capture(
     folder: Path, rig_path: Path, keypoints_path: Path, skeleton: str | None, detector: "HandDetector"
 ) -> "BootstrapInput":
     """Open a capture with its rig and keypoints, and check that they belong together."""
-    from posekit.apps.in_step import keypoints_of_capture
+    from posekit.apps.bootstrap_inputs import open_capture, read_keypoints
     from posekit.bootstrap.lone_hands import hands_to_learn
     from posekit.bootstrap.settings import BootstrapInput
-    from posekit.calibration.formats import read_rig
-    from posekit.camera import match_camera_names
-    from posekit.capture import Capture
-    from posekit.io.keypoint_files import open_keypoints
 
-    capture = Capture.open(folder)
-    rig = match_camera_names(read_rig(rig_path), tuple(capture.videos))
-    sizes = {camera.name: camera.size for camera in rig.cameras}
-    source = open_keypoints(keypoints_path, skeleton, capture.fps, sizes)
-    capture.check_rig(rig)
-    capture = capture.in_step_with(rig)
-    keypoints = keypoints_of_capture(source, capture)
-    check_against_capture(keypoints, capture.videos, capture.frame_count)
+    capture, rig = open_capture(folder, rig_path)
+    keypoints = read_keypoints(keypoints_path, skeleton, capture, rig)
     return BootstrapInput(capture, rig, keypoints, detector, hands_to_learn(keypoints))
-
-
-def check_against_capture(keypoints: "Keypoints2D", videos: dict[str, Path], frame_count: int) -> None:
-    """Raise PosekitError where keypoints are of cameras or frames that the videos do not have."""
-    from posekit.errors import PosekitError
-
-    for camera in keypoints.cameras:
-        if camera not in videos:
-            raise PosekitError(
-                f"{keypoints.source}: has keypoints of camera '{camera}', for which there is no video; "
-                f"there are: {', '.join(videos)}"
-            )
-    for camera in videos:
-        if camera not in keypoints.cameras:
-            raise PosekitError(f"{keypoints.source}: has no keypoints of camera '{camera}' ({videos[camera]})")
-    if len(keypoints.frames) == 0 or int(keypoints.frames.max()) >= frame_count or int(keypoints.frames.min()) < 0:
-        raise PosekitError(
-            f"{keypoints.source}: has frames {keypoints.frames.min() if len(keypoints.frames) else '-'} to "
-            f"{keypoints.frames.max() if len(keypoints.frames) else '-'}, the videos have 0 to {frame_count - 1}"
-        )
 
 
 def open_run_folder(folder: Path) -> None:

@@ -30,7 +30,7 @@ def run_figures(history: list[dict[str, Any]], run: Path) -> dict[str, Any]:
         "heldout_pck_after": after["heldout_pck"],
         "heldout_frames_before": before["heldout_frames"],
         "heldout_frames_after": after["heldout_frames"],
-        "labels": sum(figures.get("labels", 0) for figures in history),
+        "labels": after.get("labels", 0),
         "finds": after.get("finds"),
         "rounds_kept": [row["round"] for row in kept],
         "rounds_not_kept": [row["round"] for row in history if row not in kept],

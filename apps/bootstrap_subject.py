@@ -84,13 +84,10 @@ def filmed_moments(capture: "Capture") -> "NDArray[np.int64]":
     """Return the moments of a capture at which every camera took a picture; raises PosekitError where there is none."""
     import numpy as np
 
-    from posekit.errors import PosekitError
+    from posekit.apps.in_step import filmed_by_all
 
     moments = np.arange(capture.frame_count)
-    filmed = np.all([capture.video_frames(name, moments) >= 0 for name in capture.videos], axis=0)
-    if not filmed.any():
-        raise PosekitError(f"{capture.folder}: there is no moment at which all cameras took a picture")
-    return moments[filmed]
+    return moments[filmed_by_all(capture, moments)]
 
 
 def prepare_subject(
@@ -106,15 +103,11 @@ def prepare_subject(
     """Open a capture whose bodies or subjects are to be learnt; keypoints_path: None where labels alone say what is where."""
     import numpy as np
 
-    from posekit.apps.bootstrap import check_against_capture
-    from posekit.apps.in_step import keypoints_of_capture, tell
+    from posekit.apps.bootstrap_inputs import open_capture, read_keypoints
+    from posekit.apps.in_step import tell
     from posekit.bootstrap.settings import BootstrapInput
     from posekit.bootstrap.subject_target import SubjectTarget
-    from posekit.calibration.formats import read_rig
-    from posekit.camera import match_camera_names
-    from posekit.capture import Capture
     from posekit.errors import PosekitError
-    from posekit.io.keypoint_files import open_keypoints
     from posekit.keypoints import Keypoints2D
 
     if keypoints_path is None and labels_path is None:
@@ -123,15 +116,9 @@ def prepare_subject(
         )
     if keypoints_path is None and learn == BODY:
         raise PosekitError("bootstrap: --learn body starts from 2D keypoints of bodies: --keypoints names them")
-    capture = Capture.open(folder)
-    rig = match_camera_names(read_rig(rig_path), tuple(capture.videos))
-    capture.check_rig(rig)
-    capture = capture.in_step_with(rig)
-    sizes = {camera.name: camera.size for camera in rig.cameras}
+    capture, rig = open_capture(folder, rig_path)
     if keypoints_path is not None:
-        source = open_keypoints(keypoints_path, skeleton, capture.fps, sizes)
-        keypoints = keypoints_of_capture(source, capture)
-        check_against_capture(keypoints, capture.videos, capture.frame_count)
+        keypoints = read_keypoints(keypoints_path, skeleton, capture, rig)
         target = SubjectTarget(subject_definition(learn, keypoints))
     else:
         target = SubjectTarget(subject_definition(learn, None))

@@ -28,15 +28,15 @@ SHIPPED_DETECTOR = Path("hand-cpm")
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """Convert camera files into each other, 2D keypoints of other tools to keypoints2d.h5, and a hand detector to ONNX."""
+    """Convert camera files into each other, 2D keypoints of other tools to keypoints2d.h5, and a detector to ONNX."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """Cameras: .toml (aniposelib, Pose2Sim, FreeMoCap, Caliscope), .qca.txt (Qualisys), .json (Panoptic), .yml (OpenCV), or
-    the folder of EasyMocap, OpenPose, OpenCV or COLMAP. Or 2D keypoints: what `posekit triangulate` reads. Or a hand detector:
-    .safetensors, or the word hand-cpm for the one that comes with posekit."""
+    the folder of EasyMocap, OpenPose, OpenCV or COLMAP. Or 2D keypoints: what `posekit triangulate` reads. Or a detector, of
+    hands or of a skeleton of your own: .safetensors, or the word hand-cpm for the one that comes with posekit."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-    """Cameras: .toml (aniposelib), .json (Panoptic), .yml (OpenCV), or a folder (EasyMocap). 2D keypoints: .h5. A hand
-    detector: .onnx, which onnxruntime runs, and `posekit detect --weights` takes."""
+    """Cameras: .toml (aniposelib), .json (Panoptic), .yml (OpenCV), or a folder (EasyMocap). 2D keypoints: .h5. A
+    detector: .onnx, which onnxruntime runs; that of a hand, `posekit detect --weights` takes."""
     format: Annotated[CameraFormat | None, tyro.conf.arg(name="from")] = None
     """Read the cameras as this format, whatever their name and content suggest."""
     units: Literal["m", "cm", "mm"] | None = None
@@ -158,13 +158,11 @@ def _convert_detector(config: ConvertConfig) -> str:
     source = LIGHT_HAND_WEIGHTS if config.source == SHIPPED_DETECTOR else config.source
     for name in ("format", "units", "size", "skeleton", "fps"):
         if getattr(config, name) is not None:
-            raise PosekitError(
-                f"--{'from' if name == 'format' else name}: {source} holds a hand detector, which has none"
-            )
+            raise PosekitError(f"--{'from' if name == 'format' else name}: {source} holds a detector, which has none")
     if config.out.suffix.lower() != ".onnx":
-        raise PosekitError(f"{config.out}: a hand detector is written as .onnx, not as '{config.out.suffix}'")
+        raise PosekitError(f"{config.out}: a detector is written as .onnx, not as '{config.out.suffix}'")
     require_places((config.out,), (source,))
-    detector = load_detector(source)
+    detector = load_detector(source, skeleton=None)
     apart = export_onnx(config.out, detector, read_training(source))
     write_record(config.out, "convert", config, [source])
     return (

@@ -36,7 +36,11 @@ class DetectConfig:
     result is person p in every view, and who is seen by one view alone is left out."""
     hands_anywhere: int | None = None
     """Without --keypoints: search the whole picture for up to so many hands and follow them. Slow (some 800 looks a
-    search, every 15 frames while a hand is missing or unsure), and not sure: it may take a finger or a thing for a hand."""
+    search, every 15 frames while a hand is missing or unsure), and not sure: it may take a finger or a thing for a hand. With
+    mediapipe: how many it looks for in a picture, 2 if not given; two for each person who may be in it."""
+    sides: bool = False
+    """With --hands-anywhere: say of every hand, frame by frame, whether it was taken for a left or a right one. The result has
+    the 42 joints of both hands, as mediapipe's has, of which a slot holds one; else the 21 of a hand of either side."""
     skeleton: str | None = None
     """Order of the body's joints, where the files do not say it; told by the joints' number and places if not given."""
     weights: Path | None = None
@@ -76,9 +80,17 @@ def main(config: DetectConfig) -> None:
         if name == OWN:
             source = _own_hands(config, capture, progress)
         else:
-            from posekit.apps.detect_peers import detect_by_peer
+            from posekit.apps.detect_peers import MEDIAPIPE_HANDS, open_peer
 
-            source = detect_by_peer(capture, name, variant or None, config.device, config.peer, progress)
+            source = open_peer(
+                capture,
+                name,
+                variant or None,
+                config.device,
+                config.peer,
+                progress,
+                hands=config.hands_anywhere or MEDIAPIPE_HANDS,
+            )
         copy_keypoints2d(source, config.out)
     figures = progress.measured(time.perf_counter() - start)
     inputs = [p for p in (*capture.videos.values(), config.keypoints, config.rig, config.weights) if p is not None]
@@ -107,8 +119,8 @@ def _check(config: DetectConfig, name: str) -> None:
     if config.hands_anywhere is not None:
         require_counts(hands_anywhere=config.hands_anywhere)
     if name != OWN:
-        for option in ("keypoints", "rig", "skeleton", "weights", "hands_anywhere"):
-            if getattr(config, option) is not None:
+        for option in ("keypoints", "rig", "skeleton", "hands_anywhere", "weights"):
+            if getattr(config, option) is not None and (name, option) != (MEDIAPIPE, "hands_anywhere"):
                 raise PosekitError(f"--{option.replace('_', '-')}: {name} finds hands by itself and takes none")
     elif config.detector != OWN:
         raise PosekitError(f"--detector {config.detector}: weights of {OWN} are given by --weights")
@@ -120,6 +132,8 @@ def _check(config: DetectConfig, name: str) -> None:
         raise PosekitError("--rig: places boxes by triangulated arms, which needs --keypoints")
     elif config.skeleton is not None and config.keypoints is None:
         raise PosekitError("--skeleton: is the order of the joints of --keypoints, which are not given")
+    if config.sides and (name != OWN or config.hands_anywhere is None):
+        raise PosekitError(f"--sides: is for --hands-anywhere of {OWN} alone")
     if config.peer is not None and name != MEDIAPIPE:
         raise PosekitError(f"--peer: is for {MEDIAPIPE} alone")
 
@@ -132,7 +146,8 @@ def _own_hands(config: DetectConfig, capture: "Capture", progress: "Progress") -
     detector = _load_detector(config)
     name = f"hand-cpm {config.weights.name if config.weights else 'of posekit'}"
     if config.keypoints is None:
-        return HandsAnywhere(capture, detector, config.hands_anywhere or 1, config.min_confidence, name, progress)
+        hands = config.hands_anywhere or 1
+        return HandsAnywhere(capture, detector, hands, config.min_confidence, name, progress, sides=config.sides)
     bodies = body_source(config.keypoints, capture, config.skeleton, config.rig)
     arms = people_source(bodies, config.rig, capture, config.box_rule, progress)
     return HandsBehindBodies(capture, detector, arms, config.min_confidence, f"{name} + {bodies.source}", progress)

@@ -11,6 +11,7 @@ from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.instances import InstanceDetections
 from posekit.capture import Capture
+from posekit.detection.adapters.found import HANDS_42
 from posekit.detection.hand_detector import HandDetector
 from posekit.detection.hands_in_views import HandsOfBodies, LoneHands, LoneHandSettings
 from posekit.keypoints import Keypoints2D
@@ -61,7 +62,11 @@ class HandsBehindBodies:
 
 
 class HandsAnywhere:
-    """A `KeypointSource` of hands that are searched for and followed. It is read once, from the first frame to the last."""
+    """A `KeypointSource` of hands that are searched for and followed. It is read once, from the first frame to the last.
+
+    A slot holds a hand for as long as it is followed. sides: as one of the two of `HANDS_42`, by what it was taken for in the
+    frame; else of HAND_21, which tells no side.
+    """
 
     def __init__(
         self,
@@ -71,10 +76,13 @@ class HandsAnywhere:
         min_confidence: float,
         source: str,
         progress: Progress,
+        *,
+        sides: bool = False,
     ) -> None:
-        self._min_confidence, self._progress = min_confidence, progress
+        self._min_confidence, self._progress, self._sides = min_confidence, progress, sides
         self.cameras, self.frames = tuple(capture.videos), np.arange(capture.frame_count)
-        self.skeleton, self.fps, self.source = HAND_21, capture.fps, f"{source} + {capture.folder}"
+        self.skeleton = HANDS_42 if sides else HAND_21
+        self.fps, self.source = capture.fps, f"{source} + {capture.folder}"
         self._finder = LoneHands(detector, LoneHandSettings(hands=hands))
         self._pictures: Iterator[list[Any]] = _frame_pictures(capture, self.cameras, self.frames)
 
@@ -84,7 +92,11 @@ class HandsAnywhere:
         for f in range(start, stop):
             found.append(self._finder.step(next(self._pictures)))
             self._progress.tell(_WORK, f + 1, len(self.frames))
-        xy, confidence = (np.stack(values) for values in zip(*found, strict=True))
+        xy, confidence, left = (np.stack(values) for values in zip(*found, strict=True))
         confidence = np.where(confidence >= self._min_confidence, confidence, 0)
         self._progress.count(self.cameras, confidence, None)
+        if self._sides:
+            here = np.stack([left, ~left], axis=-1)[..., None]  # (F, C, H, 2, 1), in the order of HANDS_42
+            xy = np.where(here[..., None], xy[..., None, :, :], np.nan).reshape(*left.shape, -1, 2)
+            confidence = np.where(here, confidence[..., None, :], 0).reshape(*left.shape, -1)
         return Keypoints2D(xy, confidence, self.cameras, self.frames[start:stop], self.skeleton, self.fps, self.source)

@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from posekit.camera import Rig
     from posekit.capture import Capture
     from posekit.keypoints import Keypoints2D, KeypointSource
@@ -40,9 +43,6 @@ def keypoints_of_capture(keypoints: "KeypointSource", capture: "Capture") -> "Ke
     """Read 2D keypoints, at those moments of which every camera has a picture if the capture's cameras are not in step."""
     from dataclasses import replace
 
-    import numpy as np
-
-    from posekit.errors import PosekitError
     from posekit.io.timestamps import counts_moments
     from posekit.people.in_step import KeypointsInStep
 
@@ -53,12 +53,22 @@ def keypoints_of_capture(keypoints: "KeypointSource", capture: "Capture") -> "Ke
     stepped = KeypointsInStep(keypoints, capture.synchrony.of(keypoints.cameras), by_moment=by_moment)
     found = stepped.read(0, len(stepped.frames))
     frames = capture.synchrony.rows(found.frames) if by_moment and capture.times is not None else found.frames
-    filmed = np.all([capture.video_frames(name, frames) >= 0 for name in capture.videos], axis=0)
-    if not filmed.any():
-        raise PosekitError(f"{capture.folder}: there is no moment at which all cameras took a picture")
+    filmed = filmed_by_all(capture, frames)
     off = capture.synchrony.off_by().max()
     tell(capture.synchrony, f"brought into step; pictures are taken as they are, up to {off:.2g} frames off")
     return replace(found, xy=found.xy[filmed], confidence=found.confidence[filmed], frames=frames[filmed])
+
+
+def filmed_by_all(capture: "Capture", moments: "NDArray[np.int64]") -> "NDArray[np.bool_]":
+    """At which of the moments (M,) of a capture every camera took a picture; raises PosekitError where there is none."""
+    import numpy as np
+
+    from posekit.errors import PosekitError
+
+    filmed: NDArray[np.bool_] = np.all([capture.video_frames(name, moments) >= 0 for name in capture.videos], axis=0)
+    if not filmed.any():
+        raise PosekitError(f"{capture.folder}: there is no moment at which all cameras took a picture")
+    return filmed
 
 
 def tell(synchrony: "Synchrony", what_was_done: str) -> None:

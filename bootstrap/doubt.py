@@ -21,7 +21,7 @@ class InstanceTrack:
 
     xyz: (F, K, 3) metres, NaN where there is no point. covariance: (F, K, 6) m^2 as xx, xy, xz, yy, yz, zz. inliers: (F, K, C).
     reprojection_px: (F, K, C), NaN where a view has no detection. confidence: (F, C, K). projected_px: (F, C, K, 2), where the
-    points lie in the views. bones: pairs of joints.
+    points lie in the views. bones: pairs of joints. frames: (F,), their numbers, rising; one after the other if not given.
     """
 
     xyz: NDArray[np.float64]
@@ -31,6 +31,7 @@ class InstanceTrack:
     confidence: NDArray[np.floating]
     projected_px: NDArray[np.float64]
     bones: tuple[tuple[int, int], ...]
+    frames: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def doubt_of(track: InstanceTrack) -> Doubt:
     - Share of the cameras that are no inliers, over all joints: one without a point has none.
     - One less the mean confidence of the inliers.
     - Standard deviation of the point along its worst direction, in units of 0.2 of the instance's size in space.
-    - How much further a joint moved between frames than the instance's median joint, in the same units.
+    - How much further a joint moved from frame to frame than the instance's median joint, in the same units.
     - Difference of a bone's length from its median over the capture, in units of what selection allows.
     """
     there = np.asarray(np.isfinite(track.xyz).all(axis=-1))
@@ -62,7 +63,7 @@ def doubt_of(track: InstanceTrack) -> Doubt:
     with np.errstate(invalid="ignore", divide="ignore"):
         residual = np.minimum(track.reprojection_px / box[:, None], 1)
         spread = np.minimum(np.sqrt(_largest_variance(track.covariance)) / size, 1)
-        jump = np.minimum(_jumps(track.xyz) / size, 1)
+        jump = np.minimum(_jumps(track.xyz, track.frames) / size, 1)
     confidence = np.where(track.inliers, track.confidence.transpose(0, 2, 1), np.nan)
     shares = np.stack(
         [
@@ -104,9 +105,13 @@ def _largest_variance(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(known, np.maximum(np.linalg.eigvalsh(matrix)[..., -1], 0), np.nan)
 
 
-def _jumps(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much further (F, K) a joint moved than the median joint, to the frame or from it, whichever is more."""
-    step = np.diff(xyz, axis=0)
+def _jumps(xyz: NDArray[np.float64], frames: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """How much further (F, K) a joint moved than the median joint, to the frame or from it, whichever is more.
+
+    Where frames are missing in between, it is how much further on average in one of them.
+    """
+    since = 1 if frames is None else np.diff(frames)[:, None, None]
+    step = np.diff(xyz, axis=0) / since
     median = np.ma.median(np.ma.masked_invalid(step), axis=1, keepdims=True).filled(np.nan)
     off = np.linalg.norm(step - median, axis=-1)
     gap = np.full((1, xyz.shape[1]), np.nan)

@@ -3,7 +3,6 @@
 Axes: F frames, C cameras, H instances, K joints of one instance.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,14 +12,11 @@ from numpy.typing import NDArray
 
 from posekit.camera import CameraBatch, Rig
 from posekit.geometry.triangulation import triangulate_robust
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT
 from posekit.point_status import PointStatus
 
 #: Simon et al. 2017 let views agree within 4 px of a crop of 368 px, whose side is 2.2 B.
 PAPER_AGREEMENT = 4.0 / 368.0 * 2.2
-
-#: B is the median of so many frames around: one detection may be a small heap, or have a joint astray.
-_STEADY_FRAMES = 31
 
 #: Whether points (F, K, 3) are surely hidden from a camera that stands at (3,), (F, K).
 Hidden = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
@@ -103,30 +99,12 @@ def triangulate_instances(
     return points
 
 
-def box_sides(xy: NDArray[np.floating]) -> NDArray[np.float64]:
-    """B of every instance in every view, steady over time: xy (F, C, H, K, 2) px to (F, C, H) px, NaN where nothing is near.
-
-    B is the longer side of the tight box around the joints that lie together: a stray joint must not widen what rejects it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # what was not detected stays NaN
-        middle = np.nanmedian(xy, axis=-2, keepdims=True)
-        distance = np.linalg.norm(xy - middle, axis=-1, keepdims=True)
-        # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
-        together = distance <= 5 * np.nanmedian(distance, axis=-2, keepdims=True)
-        box = hand_box_sides(np.where(together, xy, np.nan))
-        half = _STEADY_FRAMES // 2
-        padded = np.pad(box, ((half, half), (0, 0), (0, 0)), constant_values=np.nan)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _STEADY_FRAMES, axis=0)
-        steady: NDArray[np.float64] = np.nanmedian(windows, axis=-1)
-    return steady
-
-
-def agreement_thresholds(sides: NDArray[np.float64], residual_px: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def agreement_thresholds(sides: NDArray[np.floating], residual_px: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Within how many px the views agree, (F, H, C): the paper's share of B, raised to the rig's residual, at most 0.2 B.
 
-    sides: B, (F, C, H), see `box_sides`. residual_px: what rig and detector can do together, one for all or (H,). Above 0.2 B
-    a label would teach joints that are wrong by any measure: a rig that is worse makes fewer labels, not worse ones.
+    sides: B, (F, C, H), see `posekit.people.hands.steady_box_sides`. residual_px: what rig and detector can do together, one
+    for all or (H,). Above 0.2 B a label would teach joints that are wrong by any measure: a rig that is worse makes fewer
+    labels, not worse ones.
     """
     B = sides.transpose(0, 2, 1)
     residual = np.broadcast_to(np.asarray(residual_px, dtype=np.float64), (B.shape[1],))[:, None]

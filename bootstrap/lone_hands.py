@@ -74,7 +74,7 @@ class LoneHandTarget(SubjectTarget):
         """Place a box as around any subject, upright from the wrist to the middle knuckle."""
         boxes = super().boxes(scene, people, detections)
         xy = self.places_px(scene, people, detections)
-        direction = nearest_in_time(xy[..., _MIDDLE, :] - xy[..., 0, :])
+        direction = nearest_in_time(xy[..., _MIDDLE, :] - xy[..., 0, :], detections.frames)
         return HandBox(boxes.centre, boxes.side, direction_angle(direction), left_hands(scene.people.xyz))
 
     def box_of_labels(self, joints_px: NDArray[np.float64], part: int) -> HandBox:

@@ -245,7 +245,7 @@ def split_frames(count: int, heldout_share: float) -> tuple[NDArray[np.bool_], N
     """Frames that labels are made from, and those by which the rounds are judged, each (count,): blocks of time.
 
     Each stretch of the capture has its block at its end; of a short capture there is one stretch. The frames before a block, a
-    quarter as many, and as many after it, are neither: a frame looks too much like the next.
+    quarter as many but one at least, and as many after it, are neither: a frame looks too much like the next.
     """
     stretches = max(1, round(heldout_share * count / _BLOCK_FRAMES))
     candidates, heldout = np.ones(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
@@ -253,8 +253,8 @@ def split_frames(count: int, heldout_share: float) -> tuple[NDArray[np.bool_], N
     for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         block = round(heldout_share * (last - first))
         heldout[last - block : last] = True
-        gap = round(1.25 * block) - block
-        candidates[last - block - gap : min(last + gap, count)] = False
+        gap = max(1, round(1.25 * block) - block) if block else 0
+        candidates[max(last - block - gap, 0) : min(last + gap, count)] = False
     return candidates, heldout
 
 

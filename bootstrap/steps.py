@@ -18,7 +18,7 @@ from posekit.bootstrap.gate_joints import judge_joints
 from posekit.bootstrap.gate_records import Gates
 from posekit.bootstrap.gates import boxes_without_cameras, without_joints
 from posekit.bootstrap.initial_samples import InitialSamples, calibrate_confidence, pick
-from posekit.bootstrap.instances import agreement_thresholds, box_sides
+from posekit.bootstrap.instances import agreement_thresholds
 from posekit.bootstrap.labelled_frames import LabelledInstances
 from posekit.bootstrap.labels import cut_label_crops, label_figures, make_labels, save_crops
 from posekit.bootstrap.pages.run_files import read_json_of_run
@@ -33,6 +33,7 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import write_json
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.people.hands import steady_box_sides
 from posekit.training.samples import LabelledCrops, MixedSource
 
 #: Of a round's labels one in so many is kept from training where nothing else tells what a peak's height is worth.
@@ -95,7 +96,8 @@ def triangulate_step(run: Run, detections: Keypoints2D, place: Path) -> tuple[Ro
     target, scene = run.target, run.scene
     with timed(place, "triangulation"):
         found = target.take(detections)
-        limits = agreement_thresholds(box_sides(found.xy), target.residual_px(scene, detections))
+        sides = steady_box_sides(found.xy, detections.frames)
+        limits = agreement_thresholds(sides, target.residual_px(scene, detections))
         people = target.reconstruct(scene, detections, limits)
         gates = run.gates + judge_joints(found, target.points(people), target.skeleton)
         if gates.excluded_joints:

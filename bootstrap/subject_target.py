@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posekit.bootstrap.instances import InstanceDetections, box_sides, triangulate_instances
+from posekit.bootstrap.instances import InstanceDetections, triangulate_instances
 from posekit.bootstrap.subject_files import SubjectDefinition
 from posekit.bootstrap.targets import NINE_TENTHS, Scene, Target, well_seen_people
 from posekit.camera import Rig
@@ -19,7 +19,7 @@ from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.models.cpm import in_channels_last
 from posekit.models.hand_networks import SKELETON_NETWORKS
 from posekit.people.agreement import INLIER_SIGMAS, measure_agreement
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides, steady_box_sides
 from posekit.people.reconstruction import ReconstructionSettings, triangulate_people
 from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton, apply_joint_map, joint_map
@@ -116,7 +116,8 @@ class SubjectTarget(Target):
         if np.isfinite(scene.residual_px).all() or not np.isfinite(detections.xy).any():
             return scene.residual_px
         found = self.take(detections)
-        limits = HAND_AGREEMENT * box_sides(found.xy).transpose(0, 2, 1)
+        sides = steady_box_sides(found.xy, detections.frames).astype(np.float64)
+        limits = HAND_AGREEMENT * sides.transpose(0, 2, 1)
         points = triangulate_instances(found, self.groups, limits, scene.rig, scene.min_views)
         error = np.where(points.inliers, points.reprojection_px, np.nan)
         known = error[np.isfinite(error)]
@@ -143,7 +144,9 @@ class SubjectTarget(Target):
     def boxes(self, scene: Scene, people: Keypoints3D, detections: Keypoints2D) -> HandBox:
         """Place a box around the subject as it is triangulated, else around what the view detected; both steady over time."""
         xy = self.places_px(scene, people, detections)
-        centre, side = nearest_in_time(_middle(xy)), nearest_in_time(box_sides(xy)[..., None])[..., 0]
+        frames = detections.frames
+        centre = nearest_in_time(_middle(xy), frames)
+        side = nearest_in_time(steady_box_sides(xy, frames)[..., None], frames)[..., 0]
         for c, camera in enumerate(scene.rig.cameras):
             outside = ~camera.in_picture(centre[:, c])
             centre[:, c][outside] = np.nan
@@ -190,15 +193,20 @@ def _middle(xy: NDArray[np.floating]) -> NDArray[np.float64]:
     return middle
 
 
-def nearest_in_time(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill gaps of values (F, C, H, D) by those of the nearest frame that has any, within reach."""
+def nearest_in_time(values: NDArray[np.floating], frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Fill gaps of values (F, C, H, D) by those of the nearest frame that has any, within reach.
+
+    frames: (F,), their numbers, rising.
+    """
     F = len(values)
     known = np.isfinite(values).all(axis=-1)  # (F, C, H)
-    number = np.arange(F)[:, None, None]
-    before = np.maximum.accumulate(np.where(known, number, -F - _REACH_FRAMES), axis=0)
-    after = np.minimum.accumulate(np.where(known, number, 2 * F + _REACH_FRAMES)[::-1], axis=0)[::-1]
-    nearest = np.where(number - before <= after - number, before, after)
-    within = np.abs(nearest - number) <= _REACH_FRAMES
-    rows = np.clip(nearest, 0, F - 1)
+    place = np.arange(F)[:, None, None]
+    before = np.maximum.accumulate(np.where(known, place, -1), axis=0)
+    after = np.minimum.accumulate(np.where(known, place, F)[::-1], axis=0)[::-1]
+    number = frames[:, None, None]
+    since = np.where(before >= 0, number - frames[before], _REACH_FRAMES + 1)
+    until = np.where(after < F, frames[np.minimum(after, F - 1)] - number, _REACH_FRAMES + 1)
+    rows = np.where(since <= until, np.maximum(before, 0), np.minimum(after, F - 1))
+    within = np.minimum(since, until) <= _REACH_FRAMES
     filled = np.take_along_axis(values, rows[..., None], axis=0)
     return np.where(within[..., None], filled, np.nan)

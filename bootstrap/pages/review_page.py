@@ -115,6 +115,7 @@ def track_of(
         detections.confidence[:, :, person][..., found],
         np.stack([camera.project(xyz) for camera in cameras], axis=1),
         skeleton.bones,
+        points.frames,
     )
     return track, detections.xy[:, :, person][:, :, found].astype(np.float64)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 
 from posekit.detection.arms import SIDES, BodyFollower
@@ -90,8 +90,13 @@ class LoneHands:
         self._searched: dict[int, int] = {}
         self._frame = 0
 
-    def step(self, pictures: Pictures) -> Found:
-        """Find the hands of one frame; H is `settings.hands`, and a hand keeps its place as long as it is followed."""
+    def step(
+        self, pictures: Pictures
+    ) -> tuple[Float[np.ndarray, "C H 21 2"], Float[np.ndarray, "C H 21"], Bool[np.ndarray, "C H"]]:
+        """Find the hands of one frame; H is `settings.hands`, and a hand keeps its place as long as it is followed.
+
+        Returns px and confidence, NaN and 0 where no hand was found, and which were taken for left hands in this frame.
+        """
         count = self.settings.hands
         found = self.tracker.step(pictures, {})
         if self._frame % self.settings.turn_every == 0:
@@ -115,10 +120,12 @@ class LoneHands:
         self._frame += 1
         xy = np.full((len(pictures), count, 21, 2), np.nan)
         confidence = np.zeros((len(pictures), count, 21))
+        left = np.zeros((len(pictures), count), dtype=np.bool_)
         for c, h in np.ndindex(len(pictures), count):
             if (c, h) in found:
-                xy[c, h], confidence[c, h] = found[c, h].xy, found[c, h].confidence
-        return xy, confidence
+                hand = found[c, h]
+                xy[c, h], confidence[c, h], left[c, h] = hand.xy, hand.confidence, hand.left
+        return xy, confidence, left
 
     def _turned(self, pictures: Pictures, found: Mapping[HandKey, FoundHand]) -> dict[HandKey, FoundHand]:
         """Look at followed hands from all sides: one that is upside down stays so if nobody asks."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from posekit.metrics.keypoints import box_scale, keypoint_errors, pck
@@ -53,16 +53,20 @@ def hand_agreement(
     confidence: Float[np.ndarray, "N J"],
     reference: Float[np.ndarray, "N J 2"],
     reference_in_crop: Float[np.ndarray, "N J 2"],
+    visible: Bool[np.ndarray, "N J"] | None = None,
 ) -> HandAgreement:
     """Compare found hands with reference hands, both in pixels of their pictures, NaN where missing.
 
     confidence: probability in [0, 1] that a joint lies within 0.2 B. reference_in_crop: the same references in units of the
-    detector's crops (any similarity of the picture), of which the mean hand is made.
+    detector's crops (any similarity of the picture), of which the mean hand is made. visible: the joints that count; all if not
+    given. B is of all references: of the visible ones alone it is smaller, and the same error a larger part of it.
 
     PCK is that of Simon et al., CVPR 2017, measured by B instead of the head. Every joint counts once, whichever hand it is of.
     """
     scale = box_scale(reference)
     counted = np.isfinite(reference).all(axis=-1) & np.isfinite(scale)[:, None]
+    if visible is not None:
+        counted &= visible
     errors = keypoint_errors(found, reference)
     relative = np.where(np.isfinite(errors), errors, np.inf) / scale[:, None]
     right = relative <= RIGHT_WITHIN

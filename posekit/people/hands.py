@@ -1,7 +1,5 @@
 """What is particular about hands: how large they appear, and what no hand can be."""
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +9,12 @@ from posekit.skeleton import HAND_FINGERS, Skeleton
 #: A hand's keypoints agree within this share of B, the longer side of the tight box around the hand's keypoints.
 HAND_AGREEMENT = 0.2
 
+#: B is the median of the frames whose numbers are at most so many apart, 31 of them.
+_STEADY_REACH = 15
+
+#: Frames whose windows are sorted at once: those of a whole capture would take 31 times the memory of its boxes.
+_FRAMES_AT_ONCE = 512
+
 #: A hand whose wrist lies further than this (metres) from the body's wrist is somebody else's, or the other hand.
 MAX_WRIST_GAP = 0.2
 
@@ -18,36 +22,67 @@ MAX_WRIST_GAP = 0.2
 LONGEST_PALM_BONE, LONGEST_FINGER_BONE = 0.15, 0.09
 
 
-def hand_thresholds(hand_xy: NDArray[np.floating], rig_residual_px: float | NDArray[np.float64]) -> NDArray[np.float64]:
+def hand_thresholds(
+    hand_xy: NDArray[np.floating],
+    rig_residual_px: float | NDArray[np.float64],
+    frames: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
     """Within how many pixels a hand's keypoints agree: 0.2 B, or what the rig can do, whichever is larger.
 
-    hand_xy: (F, C, P, 21, 2); rig_residual_px: one for all, or (P,). Returns (F, P, C). B is that of the joints that lie
-    together, and the median over 31 frames around: a single detection may be a small heap, and a stray joint must not widen the
-    threshold that is to reject it.
+    hand_xy: (F, C, P, 21, 2); rig_residual_px: one for all, or (P,). Returns (F, P, C). B and frames: `steady_box_sides`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN hands stay NaN
-        middle = np.nanmedian(hand_xy, axis=-2, keepdims=True)
-        distance = np.linalg.norm(hand_xy - middle, axis=-1, keepdims=True)
-        # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
-        together = distance <= 5 * np.nanmedian(distance, axis=-2, keepdims=True)
-    box = hand_box_sides(np.where(together, hand_xy, np.nan))  # (F, C, P)
-    padded = np.pad(box, ((15, 15), (0, 0), (0, 0)), constant_values=np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN windows stay NaN
-        smooth = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, 31, axis=0), axis=-1)
-    threshold: NDArray[np.float64] = np.fmax(HAND_AGREEMENT * smooth, rig_residual_px).transpose(0, 2, 1)
+    sides = steady_box_sides(hand_xy, frames)
+    threshold: NDArray[np.float64] = np.fmax(HAND_AGREEMENT * sides, rig_residual_px).transpose(0, 2, 1)
     return threshold
+
+
+def steady_box_sides(xy: NDArray[np.floating], frames: NDArray[np.int64] | None = None) -> NDArray[np.floating]:
+    """B of hands, or of whatever has K joints, steady over time: xy (F, C, P, K, 2) px to (F, C, P) px, in the type of xy.
+
+    B is that of the joints that lie together, and the median over 31 frames around: a single detection may be a small heap, and
+    a stray joint must not widen the threshold that is to reject it. NaN where nothing is near.
+
+    frames: (F,), their numbers, rising; one after the other if not given.
+    """
+    middle = _median_of_known(xy.swapaxes(-1, -2))[..., None, :]
+    distance = np.hypot(xy[..., 0] - middle[..., 0], xy[..., 1] - middle[..., 1])
+    # In 99 % of real and drawn hands the farthest joint is within 4.8 times the median joint's distance from the middle.
+    together = distance <= 5 * _median_of_known(distance)[..., None]
+    box = hand_box_sides(np.where(together[..., None], xy, np.nan))
+    F = len(box)
+    number = np.arange(F) if frames is None else np.asarray(frames)
+    columns = np.ascontiguousarray(box.reshape(F, int(np.prod(box.shape[1:]))).T)  # (C P, F)
+    steady = np.empty_like(columns)
+    around = np.arange(-_STEADY_REACH, _STEADY_REACH + 1)
+    # No two frames have one number: whatever is within reach by its number is so by its place.
+    for start in range(0, F, _FRAMES_AT_ONCE):
+        places = np.arange(start, min(start + _FRAMES_AT_ONCE, F))
+        near = places[:, None] + around
+        inside = np.clip(near, 0, F - 1)
+        away = (near != inside) | (np.abs(number[inside] - number[places, None]) > _STEADY_REACH)
+        steady[:, places] = _median_of_known(np.where(away, np.nan, columns[:, inside]))
+    return steady.T.reshape(box.shape)
+
+
+def _median_of_known(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Median along the last axis of what is not NaN; NaN where nothing is. As np.nanmedian, which takes many times as long."""
+    ordered = np.sort(np.ascontiguousarray(values), axis=-1)  # NaN comes last
+    count = (~np.isnan(ordered)).sum(axis=-1, keepdims=True)
+    low, high = (np.take_along_axis(ordered, place, axis=-1) for place in (np.maximum(count - 1, 0) // 2, count // 2))
+    median: NDArray[np.floating] = ((low + high) / 2)[..., 0]
+    return median
 
 
 def hand_box_sides(hand_xy: NDArray[np.floating]) -> NDArray[np.float64]:
     """B: longer side (px) of the tight box around a hand's keypoints (..., 21, 2); NaN where fewer than two are there."""
-    finite = np.isfinite(hand_xy).all(axis=-1, keepdims=True)
-    low = np.where(finite, hand_xy, np.inf).min(axis=-2)
-    high = np.where(finite, hand_xy, -np.inf).max(axis=-2)
-    with np.errstate(invalid="ignore"):
-        side = (high - low).max(axis=-1)
-    return np.where(finite.sum(axis=(-1, -2)) >= 2, side, np.nan)
+    finite = np.isfinite(hand_xy[..., 0]) & np.isfinite(hand_xy[..., 1])
+    # x and y one after the other: a minimum over the axis before one of two takes five times as long.
+    extents = []
+    for axis in (0, 1):
+        values = hand_xy[..., axis]
+        high, low = np.where(finite, values, -np.inf).max(axis=-1), np.where(finite, values, np.inf).min(axis=-1)
+        extents.append(high - low)
+    return np.where(finite.sum(axis=-1) >= 2, np.maximum(*extents), np.nan)
 
 
 def reject_impossible_hands(result: dict[str, NDArray], skeleton: Skeleton, side: str) -> None:

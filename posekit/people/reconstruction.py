@@ -269,7 +269,7 @@ def _hands(detections: Keypoints2D) -> list[tuple[str, NDArray[np.int64]]]:
 def _hand_limits(detections: Keypoints2D, hand: NDArray[np.int64], agreement: Agreement) -> NDArray[np.float64]:
     """Within how many px the views agree on a hand, (F, C, P)."""
     residual = agreement.residual_px * agreement.person
-    return hand_thresholds(detections.xy[..., hand, :], residual).transpose(0, 2, 1)
+    return hand_thresholds(detections.xy[..., hand, :], residual, detections.frames).transpose(0, 2, 1)
 
 
 def _triangulate_hand(

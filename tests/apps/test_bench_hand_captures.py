@@ -7,7 +7,9 @@ import pytest
 
 import labelled_hand_sets
 from posekit.apps.main import main
+from posekit.datasets.labelled_hands import labelled_hands
 from posekit.datasets.recorded_hands import RecordedHands
+from posekit.detection import detector_file
 from posekit.detection.detector_file import ARCHITECTURES, save_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.io.video import write_video
@@ -134,6 +136,33 @@ def test_labelled_sets_are_measured(weights: Path, tmp_path: Path, capsys: pytes
     assert (row["hands"], row["joints"], row["mean_hand_pck02"]) == (3, 60, 1.0)
     assert main(["bench", "hand-captures", *given, "--hands", "2"]) == 0
     assert json.loads(place.read_text())["captures"][f"coco_wholebody:{folder}"]["labels"]["hands"] == 2
+
+
+def test_hidden_labels_are_of_the_scale_of_a_labelled_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = labelled_hand_sets.rhd(tmp_path / "rhd", "evaluation")
+    labelled = labelled_hands("rhd", folder, 64, split="test")
+    truth = labelled.crops(np.arange(len(labelled)))
+    assert (~truth.visible & (truth.weight > 0)).sum() == 5  # the fingertips of one hand, on the edge of its box
+    sides = np.ptp(truth.joints, axis=1).max(axis=1)
+
+    class Beside:
+        """Finds every joint 0.19 B from its label, B being the longer side of the box round all labels."""
+
+        crop_size = 64
+
+        def fused(self) -> "Beside":
+            return self
+
+        def detect(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return truth.joints + 0.19 * sides[:, None, None] * [1, 0], np.ones(truth.joints.shape[:2])
+
+    monkeypatch.setattr(detector_file, "load_detector", lambda path: Beside())
+    place = tmp_path / "figures.json"
+    assert main(["bench", "hand-captures", "--data", f"rhd:{folder}", "--json", str(place)]) == 0
+    row = json.loads(place.read_text())["captures"][f"rhd:{folder}"]["labels"]
+    assert (row["hands"], row["joints"]) == (3, 3 * 21 - 5)
+    assert row["pck02"] == 1.0
+    assert row["epe"] == pytest.approx(0.19, abs=1e-5)  # labels are float32
 
 
 def test_no_recording_is_told(capsys: pytest.CaptureFixture) -> None:

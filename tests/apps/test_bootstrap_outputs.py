@@ -45,6 +45,13 @@ def test_figures_and_table_say_threshold_rig_kept_rounds_alarms_and_geometry(run
     assert "geometry took 4.0 % of the time" in text
 
 
+def test_the_labels_are_those_of_the_last_round_that_was_kept(run):
+    before, after = history_of(run)
+    history = [before, {**after, "labels": 40}, {**after, "labels": 50}, {**after, "labels": 70, "kept": False}]
+    assert run_figures(history, run.folder)["labels"] == 50
+    assert run_figures([before], run.folder)["labels"] == 0
+
+
 def test_a_round_that_was_not_kept_is_not_the_result(run):
     history = history_of(run)
     history[1] = {**history[1], "kept": False, "crops_detected": 3}

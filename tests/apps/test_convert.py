@@ -5,14 +5,19 @@ from typing import get_args
 import numpy as np
 import pytest
 import tomli_w
+import torch
 
 from posekit.apps.convert import CameraFormat
 from posekit.apps.main import main
 from posekit.calibration.formats import READERS, read_rig, write_rig
-from posekit.errors import PosekitWarning
+from posekit.detection.detector_file import load_detector, save_detector
+from posekit.detection.hand_detector import HandDetector
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.keypoints import Keypoints2D
+from posekit.models.hand_networks import SKELETON_NETWORKS
 from posekit.skeleton import get_skeleton
 from scenes import LENS, PERSON, observe, ring_rig, walk
+from tool_scene import CROSS
 
 
 def convert(capsys, *arguments) -> tuple[int, list[str], list[str]]:
@@ -109,6 +114,24 @@ def test_openpose_json(tmp_path, capsys):
     found = Keypoints2D.load(tmp_path / "a.h5")
     assert found.skeleton.name.startswith("BODY_25")
     assert found.xy[1, 0, 0, 0].tolist() == [101, 200]
+
+
+def test_a_detector_of_a_users_own_skeleton_becomes_onnx(tmp_path, capsys):
+    torch.manual_seed(0)
+    network = SKELETON_NETWORKS["light_pose_machine"](CROSS).eval()
+    source, out = tmp_path / "cross.safetensors", tmp_path / "cross.onnx"
+    detector = HandDetector(network, 32, None, architecture="light_pose_machine", skeleton=CROSS)
+    save_detector(source, detector, {"seed": 3})
+    code, said, err = convert(capsys, source, out)
+    assert (code, err) == (0, [])
+    assert "light_pose_machine, crops of 32 px" in said[0]
+    written, read = load_detector(out, CROSS), load_detector(source, CROSS)
+    assert written.skeleton == CROSS
+    crops = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_allclose(written.detect(crops)[1], read.detect(crops)[1], atol=1e-4)  # float32
+    # It finds no hands, and a command that wants them says so.
+    with pytest.raises(PosekitError, match=r"found cross \(4 joints\), expected a detector of HAND_21"):
+        load_detector(out)
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):

@@ -85,3 +85,14 @@ def test_what_cannot_be_judged_counts_half_and_nothing_warns(faultless):
     assert np.allclose(shares[:, REASONS.index("few views")], 1)
     others = [n for n, reason in enumerate(REASONS) if reason != "few views"]
     assert np.allclose(shares[:, others], 0.5)
+
+
+def test_a_way_made_in_many_frames_is_no_jump(faultless):
+    xyz, size = faultless.xyz.copy(), 0.2 * np.ptp(faultless.xyz[0], axis=0).max()
+    xyz[3:, 8] += (0.0, size / 2, 0.0)
+    jumps = REASONS.index("jumps")
+    at_once = doubt_of(replace(faultless, xyz=xyz)).shares[2:4, jumps]
+    frames = np.array([0, 1, 2, 12, 13, 14, 15])
+    slowly = doubt_of(replace(faultless, xyz=xyz, frames=frames)).shares[2:4, jumps]
+    assert at_once == pytest.approx(1 / 2 / 21, rel=0.05)  # one of 21 joints; it makes the hand a little larger
+    assert slowly == pytest.approx(at_once / 10)

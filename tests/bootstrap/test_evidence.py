@@ -12,10 +12,10 @@ from posekit.bootstrap.evidence import (
     yield_figures,
 )
 from posekit.bootstrap.hand_target import HandTarget
-from posekit.bootstrap.instances import InstanceDetections, box_sides, triangulate_instances
+from posekit.bootstrap.instances import InstanceDetections, triangulate_instances
 from posekit.camera import Rig
 from posekit.keypoints import Keypoints2D
-from posekit.people.hands import HAND_AGREEMENT
+from posekit.people.hands import HAND_AGREEMENT, steady_box_sides
 from posekit.people.reconstruction import ReconstructionSettings, triangulate_people
 from posekit.skeleton import HAND_21
 from scenes import PERSON, looking_camera, observe, ring_rig, walk
@@ -29,7 +29,7 @@ def evidence_of(keypoints: Keypoints2D, rig: Rig, left_out: tuple[str, ...] = ()
     """What held-out cameras say of the hands, views agreeing within 0.2 B."""
     people = triangulate_people(keypoints, rig, ReconstructionSettings()).people
     found = HANDS.take(keypoints)
-    limits = HAND_AGREEMENT * box_sides(found.xy).transpose(0, 2, 1)
+    limits = HAND_AGREEMENT * steady_box_sides(found.xy).transpose(0, 2, 1)
     return held_out_evidence(found, limits, rig, HANDS.groups, HANDS.hidden(people), left_out)
 
 
@@ -136,7 +136,9 @@ def test_figures_by_camera_and_joint_name_the_one_that_is_wrong(hands, judged):
     xy[:, 2] += 40.0  # a hand is 25 to 40 px here
     xy[..., 8, :] += np.random.default_rng(0).uniform(-60, 60, xy[..., 8, :].shape)
     wrong = InstanceDetections(xy, hands.confidence)
-    points = triangulate_instances(wrong, HANDS.groups, HAND_AGREEMENT * box_sides(xy).transpose(0, 2, 1), RIG, 3)
+    points = triangulate_instances(
+        wrong, HANDS.groups, HAND_AGREEMENT * steady_box_sides(xy).transpose(0, 2, 1), RIG, 3
+    )
     figures = by_camera_and_joint(judged(wrong), points, wrong, RIG.names, HAND_21.joints)
     assert list(figures["per_camera"]) == list(RIG.names)
     pck = {name: one["heldout_pck"] for name, one in figures["per_camera"].items()}

@@ -11,13 +11,14 @@ from posekit.bootstrap.gate_joints import judge_joints, link_figures, links_of
 from posekit.bootstrap.gate_moved import turned_to_fit
 from posekit.bootstrap.gate_records import Gates, with_sides_exchanged
 from posekit.bootstrap.gates import boxes_without_cameras, gated_start, judge_drift, judge_start
-from posekit.bootstrap.instances import InstanceDetections, agreement_thresholds, box_sides, triangulate_instances
+from posekit.bootstrap.instances import InstanceDetections, agreement_thresholds, triangulate_instances
 from posekit.camera import Rig
 from posekit.datasets.hand_model import sample_shapes
 from posekit.datasets.hand_motion import sample_hand_motion
 from posekit.datasets.synthetic_capture import CaptureSettings, sample_rig
 from posekit.detection.hand_box import HandBox
 from posekit.keypoints import Keypoints2D
+from posekit.people.hands import steady_box_sides
 from posekit.people.reconstruction import ReconstructionSettings
 from posekit.skeleton import BODY_25B, HAND_21, HAND_FINGERS
 from scenes import observe, ring_rig, walk
@@ -204,7 +205,7 @@ def hand_film(cameras: int, seed: int) -> tuple[Rig, InstanceDetections]:
 
 
 def judged(rig: Rig, found: InstanceDetections) -> Gates:
-    limits = agreement_thresholds(box_sides(found.xy), 6.0)
+    limits = agreement_thresholds(steady_box_sides(found.xy), 6.0)
     return judge_joints(
         found, triangulate_instances(found, GROUPS, limits, rig, 3 if len(rig) > 3 else 2, 4.0), HAND_21
     )
@@ -259,7 +260,7 @@ def test_a_finger_that_every_view_has_aside_is_named(cameras, seed):
 
 def test_links_of_a_hand_have_the_lengths_of_hands_and_those_of_a_body_none():
     rig, found = hand_film(8, 0)
-    limits = agreement_thresholds(box_sides(found.xy), 6.0)
+    limits = agreement_thresholds(steady_box_sides(found.xy), 6.0)
     figures = link_figures(triangulate_instances(found, GROUPS, limits, rig, 3, 4.0), HAND_21)
     assert len(figures.links) == 20 + 6
     # People's hands differ by a tenth; the noise lengthens a fingertip of 17 mm by another tenth.

@@ -75,7 +75,7 @@ def test_run_folder_holds_labels_weights_and_3d(run):
     for name in ("crops.h5", "hand-cpm.safetensors", "keypoints2d.h5", "keypoints3d.h5", "metrics.json", "labels.png"):
         assert (run / "round_1" / name).is_file(), name
     figures = json.loads((run.parent / "figures.json").read_text())
-    assert figures["labels"] > 0
+    assert figures["rounds"][1]["labels"] > 0
     assert figures["rounds"][0]["round"] == 0
     assert figures["hand_crops"] <= FRAMES * CAMERAS
 

@@ -9,7 +9,7 @@ from posekit.bootstrap.instances import PAPER_AGREEMENT, InstanceDetections, agr
 from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, split_labels
 from posekit.bootstrap.rounds import split_frames
 from posekit.bootstrap.subject_files import body_definition, read_subject
-from posekit.bootstrap.subject_target import SubjectTarget, fresh_detector
+from posekit.bootstrap.subject_target import SubjectTarget, fresh_detector, nearest_in_time
 from posekit.bootstrap.targets import well_seen_people
 from posekit.detection.detector_file import load_detector, save_detector
 from posekit.detection.hand_box import HandBox
@@ -184,6 +184,37 @@ def test_held_out_frames_are_blocks_of_time_with_gaps_about_them():
         assert not (candidates & heldout).any()
         for start in starts:
             assert not candidates[start - round(0.05 * count / blocks) + 1 : start + 1].any()
+
+
+@pytest.mark.parametrize("count", [4, 7, 8, 10, 13])
+def test_beside_the_shortest_blocks_one_frame_is_neither(count):
+    candidates, heldout = split_frames(count, 0.2)
+    first = int(np.flatnonzero(heldout)[0])
+    assert heldout.sum() == count - first == round(0.2 * count)
+    assert np.flatnonzero(~candidates & ~heldout).tolist() == [first - 1]
+    assert candidates[: first - 1].all()
+
+
+def test_nothing_is_held_out_of_two_frames():
+    candidates, heldout = split_frames(2, 0.2)
+    assert candidates.all()
+    assert not heldout.any()
+
+
+def test_the_nearest_frame_that_is_known_is_nearest_by_its_number():
+    values = np.array([1.0, np.nan, np.nan, np.nan, 5.0])[:, None, None, None] * np.ones((1, 1, 2, 2))
+    values[:, :, 1] = np.nan
+
+    def filled(*frames):
+        found = nearest_in_time(values, np.array(frames))
+        assert np.isnan(found[:, :, 1]).all()
+        return found[:, 0, 0, 1]
+
+    nan = np.nan
+    np.testing.assert_array_equal(filled(0, 1, 2, 3, 4), [1, 1, 1, 5, 5])
+    np.testing.assert_array_equal(filled(0, 7, 8, 9, 10), [1, 5, 5, 5, 5])
+    np.testing.assert_array_equal(filled(0, 15, 16, 84, 100), [1, 1, nan, nan, 5])
+    np.testing.assert_array_equal(filled(0, 50, 84, 85, 100), [1, nan, nan, 5, 5])
 
 
 def test_people_whom_too_few_cameras_see_are_left_out_and_that_is_noticed():

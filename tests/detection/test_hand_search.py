@@ -43,18 +43,41 @@ def test_hands_are_found_once_each_the_surest_first():
 def test_a_lone_hand_is_searched_for_seldom_and_followed_between():
     scene = Searched()
     finder = LoneHands(scene, LoneHandSettings(hands=1, search_every=4, turn_every=1000, search=SETTINGS))
-    xy, confidence = finder.step([PICTURE])
+    xy, confidence, _ = finder.step([PICTURE])
     assert np.isnan(xy).all()
     assert (confidence == 0).all()
     searched = scene.looks
     for frame in range(1, 12):
         scene.hands = [(at(200 + 5 * frame), 0.8)]
-        xy, confidence = finder.step([PICTURE])
+        xy, confidence, _ = finder.step([PICTURE])
         if frame < 4:
             assert scene.looks == searched  # nothing to follow, and too early to search again
         else:
             np.testing.assert_array_equal(xy[0, 0], at(200 + 5 * frame))
             assert (confidence == 0.8).all()
+
+
+def test_the_side_of_a_lone_hand_is_told_in_every_frame_and_may_change():
+    class Sided(Searched):
+        """Is surer of a hand in a box of the side that it prefers."""
+
+        left = False
+
+        def detect_in_image(self, pictures, boxes, *, passes=1, rotations=12):
+            xy, confidence = super().detect_in_image(pictures, boxes, passes=passes, rotations=rotations)
+            return xy, np.where((boxes.left == self.left)[:, None], confidence, 0.8 * confidence)
+
+    scene = Sided()
+    scene.hands = [(at(200), 0.8)]
+    finder = LoneHands(scene, LoneHandSettings(hands=2, turn_every=2, search=SETTINGS))
+    sides = []
+    for frame in range(4):
+        scene.left = frame > 0  # it learns better after the first frame, and asks again in the third
+        xy, confidence, left = finder.step([PICTURE])
+        np.testing.assert_array_equal(xy[0, 0], at(200))
+        assert (confidence[0, 1] == 0).all()
+        sides.append(left[0].tolist())
+    assert sides == [[False, False], [False, False], [True, False], [True, False]]
 
 
 def test_hands_of_bodies_come_back_in_their_slots():

@@ -35,6 +35,29 @@ def test_shares_count_joints_by_hand() -> None:
     assert figures.calibration[5] is None
 
 
+def test_hidden_joints_do_not_count_but_are_of_the_scale() -> None:
+    reference = hands(2)
+    visible = np.ones((2, 21), dtype=bool)
+    visible[:, :2] = False  # the joints on the edges of the box: those that are left are within 80 px
+    found = reference + np.array([19.0, 0])  # within 0.2 B of 100 px; more than 0.2 of 80 px
+    found[0, 0] += 1000
+    figures = hand_agreement(found, np.full((2, 21), 0.9), reference, reference, visible)
+    assert (figures.hands, figures.joints) == (2, 38)
+    assert figures.pck02 == 1.0
+    assert figures.epe == pytest.approx(0.19)
+    assert figures.calibration[9] is not None
+    assert figures.calibration[9].joints == 38
+    # A joint without a label neither counts nor is of the scale, whatever is said of its visibility.
+    reference[1, 1] = np.nan
+    visible[1, 1] = True
+    only = hand_agreement(found, np.full((2, 21), 0.9), reference, reference, visible)
+    assert (only.hands, only.joints) == (2, 38)
+    smaller = np.ptp(reference[1, [0, *range(2, 21)]], axis=0).max()
+    assert only.epe == pytest.approx((0.19 + 19 / smaller) / 2)
+    hidden = hand_agreement(found, np.full((2, 21), 0.9), reference, reference, np.zeros((2, 21), dtype=bool))
+    assert (hidden.hands, hidden.joints) == (0, 0)
+
+
 def test_mean_hand_is_that_of_the_crops() -> None:
     reference = hands(1)
     turned = reference[..., ::-1] * (-1, 1) + 300
