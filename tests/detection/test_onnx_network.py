@@ -251,7 +251,7 @@ def test_convert_writes_it_and_says_how_close_it_is(tmp_path, capsys):
     ("arguments", "line"),
     [
         (("gone.safetensors", "hand.onnx"), "gone.safetensors"),
-        (("hand-cpm", "hand.toml"), "a hand detector is written as .onnx, not as '.toml'"),
+        (("hand-cpm", "hand.toml"), "a detector is written as .onnx, not as '.toml'"),
         (("hand-cpm", "hand.onnx", "--fps", "30"), "--fps: "),
         (("hand-cpm", "hand.onnx", "--from", "opencv"), "--from: "),
         (("hand-cpm", "gone/hand.onnx"), "gone: no such folder"),
