@@ -25,9 +25,10 @@ def read_keypoints(path: Path, skeleton: str | None, capture: "Capture", rig: "R
     """Read the 2D keypoints of a capture, in step; skeleton: order of the joints, None for what the files tell."""
     from posekit.apps.in_step import keypoints_of_capture
     from posekit.io.keypoint_files import open_keypoints
+    from posekit.people.camera_names import match_keypoint_cameras
 
     source = open_keypoints(path, skeleton, capture.fps, {camera.name: camera.size for camera in rig.cameras})
-    keypoints = keypoints_of_capture(source, capture)
+    keypoints = keypoints_of_capture(match_keypoint_cameras(source, tuple(capture.videos)), capture)
     check_against_capture(keypoints, capture.videos, capture.frame_count)
     return keypoints
 

@@ -29,11 +29,13 @@ def read_labels(path: Path, capture: "Capture", rig: "Rig") -> "Keypoints2D":
     from posekit.errors import PosekitError
     from posekit.io.keypoint_files import open_keypoints
     from posekit.io.timestamps import counts_moments
+    from posekit.people.camera_names import match_keypoint_cameras
 
     if not path.exists():
         raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
     source = open_keypoints(path, None, capture.fps, {camera.name: camera.size for camera in rig.cameras})
-    labels = replace(source.read(0, len(source.frames)), source=str(path))
+    labels = match_keypoint_cameras(source, tuple(capture.videos)).read(0, len(source.frames))
+    labels = replace(labels, source=str(path))
     for camera in labels.cameras:
         if camera not in capture.videos:
             raise PosekitError(

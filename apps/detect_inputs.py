@@ -20,6 +20,7 @@ from posekit.io.keypoint_files import open_keypoints
 from posekit.io.timestamps import counts_moments
 from posekit.io.video import VideoReader
 from posekit.keypoints import Keypoints2D, KeypointSource
+from posekit.people.camera_names import RenamedKeypoints, match_keypoint_cameras
 from posekit.people.reconstruction import PeopleInCapture, ReconstructionSettings, triangulate_people
 
 
@@ -42,7 +43,8 @@ def body_source(path: Path, capture: Capture, skeleton: str | None, rig: Path | 
     if len(source.frames) == 0:
         raise PosekitError(f"{path}: holds no frame")
     if len(source.cameras) == 1 and len(capture.videos) == 1:
-        return _Renamed(source, (next(iter(capture.videos)),))
+        return RenamedKeypoints(source, capture.videos)
+    source = match_keypoint_cameras(source, tuple(capture.videos))
     for camera in source.cameras:
         if camera not in capture.videos:
             raise PosekitError(
@@ -52,18 +54,6 @@ def body_source(path: Path, capture: Capture, skeleton: str | None, rig: Path | 
     if capture.times is not None and counts_moments(source.source) and rig is None:
         raise PosekitError(f"{path}: counts moments, not frames of the videos; --rig says how its cameras are in step")
     return source
-
-
-class _Renamed:
-    """A `KeypointSource` whose cameras have other names."""
-
-    def __init__(self, source: KeypointSource, cameras: tuple[str, ...]) -> None:
-        self._source, self.cameras = source, cameras
-        self.frames, self.skeleton, self.fps, self.source = source.frames, source.skeleton, source.fps, source.source
-
-    def read(self, start: int, stop: int) -> Keypoints2D:
-        """Return the frames ``frames[start:stop]``."""
-        return replace(self._source.read(start, stop), cameras=self.cameras)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,9 @@ def _report_mistake(message: str) -> int:
 
 
 def _warning_printer(show_other: Callable[..., None]) -> Callable[..., None]:
+    """Return what prints posekit's warnings as a line each, and once: steps that look at one thing say the same of it."""
+    said: set[str] = set()
+
     def show(
         message: Warning | str,
         category: type[Warning],
@@ -137,7 +140,10 @@ def _warning_printer(show_other: Callable[..., None]) -> Callable[..., None]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, PosekitWarning):
-            print(f"posekit: warning: {' '.join(str(message).splitlines())}", file=file or sys.stderr)
+            told = " ".join(str(message).splitlines())
+            if told not in said:
+                said.add(told)
+                print(f"posekit: warning: {told}", file=file or sys.stderr)
         else:
             show_other(message, category, filename, lineno, file, line)
 

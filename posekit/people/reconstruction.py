@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from posekit.camera import CameraBatch, Rig
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.geometry.triangulation import Triangulation
-from posekit.keypoints import Keypoints2D, Keypoints3D, KeypointSource, join_2d, join_3d
+from posekit.keypoints import CONFIDENT, Keypoints2D, Keypoints3D, KeypointSource, join_2d, join_3d
 from posekit.people.agreement import (
     Agreement,
     body_thresholds,
@@ -30,8 +30,8 @@ from posekit.skeleton import HAND_FINGERS, Skeleton
 #: Frames in memory at once: with 8 cameras, 4 slots and 67 joints 0.2 GB, arrays of the work included.
 PIECE_FRAMES = 1024
 
-#: Detectors place joints outside of the picture now and then.
-_OUTSIDE_SHARE = 0.05
+#: Detectors place joints outside of the picture: few that they are sure of, many others where legs are hidden by a desk.
+_OUTSIDE_SHARE = 0.1
 
 #: The agreement of the views is measured on at most so many frames, in blocks over the whole capture.
 _MEASURED_BLOCKS, _BLOCK_FRAMES = 16, 32
@@ -332,9 +332,9 @@ def _check_scale(span: float, skeleton: Skeleton, rig: Rig) -> None:
 
 
 def _check_pictures(keypoints: Keypoints2D, rig: Rig) -> None:
-    """Warn where detections lie beyond the pictures' right or lower edge: they are of larger pictures, or of another camera."""
+    """Warn where sure detections lie beyond the right or lower edge: they are of larger pictures, or of another camera."""
     for c, camera in enumerate(rig.cameras):
-        found = keypoints.xy[:, c][keypoints.confidence[:, c] > 0]
+        found = keypoints.xy[:, c][keypoints.confidence[:, c] >= CONFIDENT]
         share = float((found > np.array(camera.size)).any(axis=-1).mean()) if len(found) else 0.0
         if share > _OUTSIDE_SHARE:
             width, height = np.quantile(found, 0.99, axis=0)

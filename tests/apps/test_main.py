@@ -92,8 +92,9 @@ def test_faults_keep_their_traceback(command, error):
         command_line.main(["act", "--file", "a"])
 
 
-def test_warnings_are_clean_lines(command, capsys):
+def test_warnings_are_clean_lines_and_each_is_said_once(command, capsys):
     def act(_: Config) -> None:
+        warnings.warn("camera 'a' has no distortion", PosekitWarning, stacklevel=1)
         warnings.warn("camera 'a' has no distortion", PosekitWarning, stacklevel=1)
 
     command(act)

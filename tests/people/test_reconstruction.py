@@ -277,3 +277,17 @@ def test_association_settings_are_passed_on():
     assert reconstruct_people(brief, scene.rig).people.xyz.shape[1] == 1
     settings = ReconstructionSettings(association=AssociationSettings(min_share=0))
     assert reconstruct_people(brief, scene.rig, settings).people.xyz.shape[1] == 2
+
+
+def test_sure_detections_beyond_the_picture_ask_whether_the_video_was_resized():
+    """Legs that a desk hides are placed below the picture, hardly sure: no reason to ask."""
+    scene = alone(noise_px=0.5)
+    narrow = Rig(tuple(replace(camera, size=(600, camera.size[1])) for camera in scene.rig.cameras))
+    beyond = scene.keypoints.xy[..., 0] > 600
+    assert beyond.mean() > 0.2
+    with pytest.warns(PosekitWarning, match=r"scene: \d+ % of what camera '.*' detected lies beyond its picture of 600 x"):
+        reconstruct_people(scene.keypoints, narrow)
+    unsure = replace(scene.keypoints, confidence=np.where(beyond, 0.2, scene.keypoints.confidence))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reconstruct_people(unsure, narrow)
