@@ -51,7 +51,7 @@ class BootstrapConfig:
     keypoints: Path = Path("keypoints2d.h5")
     """The body's (and, for round 0, the hands') 2D keypoints: keypoints2d.h5 or a folder of OpenPose JSON, in the capture."""
     skeleton: str | None = None
-    """Order of the joints, where the files do not say it; told by the joints' number and places if not given."""
+    """Order of the joints, where the files (labels, too) do not say it; told by the joints' number and places if not given."""
     detector: Path | None = None
     """Weights to start from (*.safetensors); posekit's own, trained on synthetic hands, if not given."""
     learn: str = "hands"
@@ -94,29 +94,31 @@ class BootstrapConfig:
 
 def main(config: BootstrapConfig) -> None:
     """Run the command."""
-    from rich.console import Console
-
     from posekit.apps.bootstrap_outputs import print_figures, run_figures, write_outputs, write_round_report
+    from posekit.apps.checks import require_places
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.bootstrap.engine import make_engine
     from posekit.bootstrap.review import decisions_of, keep_decisions, read_decisions
     from posekit.bootstrap.rounds import bootstrap
     from posekit.errors import NoSpaceError, PosekitError
-    from posekit.io.files import remove_unfinished, require_folder, write_json
+    from posekit.io.files import remove_unfinished, write_json
 
     engine = make_engine(config.engine, config.workers, config.ray_address)
     if config.decisions:
         read_decisions(config.decisions)
     start, settings = prepare(config)
-    if config.json:
-        require_folder(config.json.parent, "the folder to write into")
+    require_places([config.json], _inputs(config).values())
+    if config.decisions:
+        read_decisions(config.decisions, frames=start.keypoints.frames)
     open_run_folder(config.out)
     with locked(config.out):
         # Only now: without the lock they may be what another process is writing.
         remove_unfinished(config.out)
         begun_here = not (config.out / _SETTINGS).exists()
         keep_settings(config, start.capture.videos)
+        _require_no_more_rounds(config)
         if config.decisions:
             keep_decisions(config.decisions, config.out)
         decisions_of(config.out)  # a mistake in it is told now, not hours later
@@ -140,7 +142,7 @@ def main(config: BootstrapConfig) -> None:
             write_json(config.json, figures)
         with progress_bars() as on_progress:
             write_outputs(config.out, start, on_progress, report=config.report, review=config.review)
-    print_figures(Console(markup=False, highlight=False), figures, config.out)
+    print_figures(figures_console(), figures, config.out)
 
 
 def _inputs(config: BootstrapConfig) -> dict[str, Path]:
@@ -204,7 +206,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     pose_machine_of(detector, str(inputs["detector"]))  # an ONNX file's could not be trained, rounds later
     start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
     if config.labels:
-        labelled = read_labels(config.labels, start.capture, start.rig)
+        labelled = read_labels(config.labels, start.capture, start.rig, config.skeleton)
         start.target.take_labels(labelled)  # labels of another skeleton are told of now
         start = replace(start, labelled=labelled)
     return start, settings
@@ -259,6 +261,8 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
         return
     try:
         found = json_module.loads(kept.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"found {str(found)[:40]}, a JSON object was expected")
     except ValueError as error:
         raise PosekitError(f"{kept}: is damaged ({error}); name another folder with --out") from None
     # An option that the run does not name is younger than the run, which was made as by the option's default.
@@ -271,6 +275,19 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
         else:
             what = f"with --{name.replace('_', '-')} {found.get(name)}, not {value}"
         raise PosekitError(f"{config.out}: holds a run {what}; name another folder with --out")
+
+
+def _require_no_more_rounds(config: BootstrapConfig) -> None:
+    """Raise PosekitError where the run has had more rounds than are asked for: its result would be one from before them."""
+    from posekit.bootstrap.pages.run_files import RunFiles
+    from posekit.errors import PosekitError
+
+    done = [each.number for each in RunFiles(config.out).rounds if (each.folder / "metrics.json").exists()]
+    last = max(done, default=0)
+    if last > config.rounds:
+        raise PosekitError(
+            f"{config.out}: holds a run of {last} rounds; --rounds {config.rounds}: {last} or more was expected"
+        )
 
 
 @contextlib.contextmanager

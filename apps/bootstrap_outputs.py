@@ -105,10 +105,7 @@ def write_pictures(run: Path) -> None:
             continue
         count = min(_SHEET_LABELS, len(labels))
         chosen = [int(n * len(labels) / count) for n in range(count)]
-        captions = [
-            f"{labels.cameras[labels.camera[n]]} frame {labels.frame[n]} {labels.part[n].replace('_', ' ')}"
-            for n in chosen
-        ]
+        captions = [f"{labels.cameras[labels.camera[n]]} frame {labels.frame[n]} {labels.instance(n)}" for n in chosen]
         skeleton = part_skeleton(files.made_from(each.number).points().skeleton, labels.part[0])
         sheet = contact_sheet(
             [labels.crop(n) for n in chosen], labels.joints_crop_px[chosen], skeleton=skeleton, captions=captions

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 HANDS, BODY = "hands", "body"
 
 
-def read_labels(path: Path, capture: "Capture", rig: "Rig") -> "Keypoints2D":
+def read_labels(path: Path, capture: "Capture", rig: "Rig", skeleton: str | None = None) -> "Keypoints2D":
     """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows, its joints told by itself.
 
-    As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments.
+    As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments. skeleton:
+    order of the joints where the files do not tell it, as OpenPose JSON of little else than hands.
     """
     from dataclasses import replace
 
@@ -33,7 +34,13 @@ def read_labels(path: Path, capture: "Capture", rig: "Rig") -> "Keypoints2D":
 
     if not path.exists():
         raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
-    source = open_keypoints(path, None, capture.fps, {camera.name: camera.size for camera in rig.cameras})
+    sizes = {camera.name: camera.size for camera in rig.cameras}
+    try:
+        source = open_keypoints(path, None, capture.fps, sizes)
+    except PosekitError:
+        if skeleton is None:
+            raise
+        source = open_keypoints(path, skeleton, capture.fps, sizes)
     labels = match_keypoint_cameras(source, tuple(capture.videos)).read(0, len(source.frames))
     labels = replace(labels, source=str(path))
     for camera in labels.cameras:
@@ -131,7 +138,7 @@ def prepare_subject(
             tell(capture.synchrony, f"pictures are taken as they are, up to {off:.2g} frames off")
         nothing = np.full((*blank.shape, 2), np.nan, dtype=np.float32)
         keypoints = Keypoints2D(nothing, blank, names, frames, target.skeleton, capture.fps, str(labels_path))
-    labelled = None if labels_path is None else read_labels(labels_path, capture, rig)
+    labelled = None if labels_path is None else read_labels(labels_path, capture, rig, skeleton)
     if labelled is not None:
         target.take_labels(labelled)  # labels of another skeleton are told of now
     return BootstrapInput(capture, rig, keypoints, subject_detector(weights, target, seed), target, labelled)

@@ -43,7 +43,7 @@ def body_source(path: Path, capture: Capture, skeleton: str | None, rig: Path | 
     if len(source.frames) == 0:
         raise PosekitError(f"{path}: holds no frame")
     if len(source.cameras) == 1 and len(capture.videos) == 1:
-        return RenamedKeypoints(source, capture.videos)
+        return RenamedKeypoints(source, tuple(capture.videos))
     source = match_keypoint_cameras(source, tuple(capture.videos))
     for camera in source.cameras:
         if camera not in capture.videos:

@@ -140,19 +140,16 @@ def link_figures(points: InstancePoints, skeleton: Skeleton, fewest: int = 1) ->
     """
     links = np.array(links_of(skeleton), dtype=np.int64).reshape(-1, 2)
     length, noise = _lengths(points, links)  # (F, H, L)
+    every = (length.shape[0] * length.shape[1], len(links))  # a skeleton may have no bones
     median = median_of_known(length, 0)  # (H, L)
     expected = np.array(_hand_lengths()) if skeleton == HAND_21 else None
     size = np.ones((len(median), 1)) if expected is None else median_of_known(median / expected, 1)[:, None]
-    ratio = (
-        np.ones(len(links))
-        if expected is None
-        else median_of_known((length / size / expected).reshape(-1, len(links)), 0)
-    )
+    ratio = np.ones(len(links)) if expected is None else median_of_known((length / size / expected).reshape(every), 0)
     # Two joints in one place have no length to take a share of: the length that they should have is taken where it is known.
     scale = np.fmax(median, 0 if expected is None else expected * size)
-    relative = ((length - median) / scale).reshape(-1, len(links))
+    relative = ((length - median) / scale).reshape(every)
     spread = 1.4826 * median_of_known(np.abs(relative), 0)
-    explained = median_of_known((noise / scale**2).reshape(-1, len(links)), 0)
+    explained = median_of_known((noise / scale**2).reshape(every), 0)
     count = np.isfinite(relative).sum(axis=0)
     known = count >= fewest
     views = points.inliers.sum(axis=-1)[np.isfinite(points.xyz[..., 0])]

@@ -13,6 +13,7 @@ from posekit.bootstrap.capture_tasks import cut_in_capture
 from posekit.bootstrap.crop_files import CROP_MARGIN, large_crop_size, write_samples
 from posekit.bootstrap.engine import Engine
 from posekit.bootstrap.instances import Hidden
+from posekit.bootstrap.medians import median_of_known
 from posekit.bootstrap.occlusion import hidden_by_hands
 from posekit.bootstrap.scoring import (
     Instance3D,
@@ -202,5 +203,6 @@ def label_figures(labels: Labels, state: RoundState, target: Target) -> dict[str
         "label_frames": len(np.unique(labels.place)),
         "groups_triangulated": int(made.sum()),
         "groups": int(made.size),
-        "threshold_px": float(np.median(labels.threshold_px)) if len(labels) else None,
+        # A label in a view that never detected the instance is held to no threshold of its own.
+        "threshold_px": float(median_of_known(labels.threshold_px, 0)),
     }

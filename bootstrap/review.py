@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
 from posekit.io.files import require_file, write_whole
@@ -87,8 +89,10 @@ def keep_decisions(path: str | Path, folder: str | Path) -> None:
         shutil.copyfile(path, temporary)
 
 
-def read_decisions(path: str | Path, folder: str | Path | None = None) -> Decisions:
-    """Read a file of decisions; with `folder`, check that they are of that run.
+def read_decisions(
+    path: str | Path, folder: str | Path | None = None, frames: NDArray[np.int64] | None = None
+) -> Decisions:
+    """Read a file of decisions; with `folder`, check that they are of that run, with `frames`, of frames with these numbers.
 
     Raises PosekitError in one line that names the file, the place in it, what was found and what was expected.
     """
@@ -106,8 +110,15 @@ def read_decisions(path: str | Path, folder: str | Path | None = None) -> Decisi
     both = sorted(read["rejected"] & read["accepted"])
     if both:
         raise PosekitError(f"{path}: {_said(both[0])} is both rejected and accepted; take it out of one of the lists")
+    decided = read["rejected"] | read["accepted"]
     if folder is not None:
-        _check_against_run(path, read["rejected"] | read["accepted"], Path(folder))
+        _check_against_run(path, decided, Path(folder))
+    strange = [] if frames is None else sorted(item for item in decided if item.frame not in frames)
+    if frames is not None and strange:
+        raise PosekitError(
+            f"{path}: {_said(strange[0])} is not of the keypoints to start from, which have frames {frames.min()} to "
+            f"{frames.max()}; is the file of another run?"
+        )
     return Decisions(**read)
 
 

@@ -38,7 +38,7 @@ def prepared_scene(
             return scene
         _kept(chosen, folder, "refined")
         write_json(decision, said)
-    refined = read_json_of_run(decision)["rig"] == "refined"
+    refined = read_json_of_run(decision).get("rig") == "refined"
     rig = _read(folder, rig, refined)
     return start.target.scene(start.keypoints, rig, reconstruction, min_views)
 

@@ -28,6 +28,7 @@ from posekit.bootstrap.labelled_frames import (
 )
 from posekit.bootstrap.review import learnt_what_is_rejected
 from posekit.bootstrap.rig_step import prepared_scene
+from posekit.bootstrap.scoring import rate_of
 from posekit.bootstrap.searching import search_crops
 from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
 from posekit.bootstrap.steps import (
@@ -51,6 +52,9 @@ from posekit.point_status import PointStatus
 
 #: Frames of one block of time that is held out: longer captures have several, so that no part of the day alone is the judge.
 _BLOCK_FRAMES = 300
+
+#: Frames a second, where nothing says how many there are.
+_USUAL_RATE = 30.0
 
 
 def bootstrap(
@@ -209,12 +213,31 @@ def _round(
 
 
 def _not_to_learn_from(run: Run) -> NDArray[np.bool_]:
-    """Frames (F,) that no label may be made of: held out, beside those, or with a person's labels to judge by."""
-    candidates, _ = split_frames(len(run.scene.detections.frames), run.settings.heldout_share)
-    kept_out = ~candidates
-    if run.truth is not None:
-        kept_out[run.truth.place] = True
-    return kept_out
+    """Frames (F,) that no label may be made of: held out, with a person's labels to judge by, and beside either."""
+    detections = run.scene.detections
+    candidates, _ = split_frames(len(detections.frames), run.settings.heldout_share)
+    if run.truth is None:
+        return ~candidates
+    return ~without_neighbours(candidates, run.truth.place, rate_of(detections.frames, detections.fps))
+
+
+def without_neighbours(
+    candidates: NDArray[np.bool_], judging: NDArray[np.int64], rate: float | None
+) -> NDArray[np.bool_]:
+    """Of frames (F,) that labels may be made of, those that are not among the judging ones or beside them: too much alike.
+
+    judging: places of frames, in any order. rate: frames a second, None where nobody knows. Beside is within a tenth of a
+    second, one frame at least; nearer, down to the judging frames alone, where that would leave less than a third of them all.
+    """
+    places = np.flatnonzero(candidates)
+    far = np.abs(places[:, None] - np.unique(judging)).min(axis=1, initial=len(candidates))
+    kept = np.zeros_like(candidates)
+    for reach in range(max(1, round((rate or _USUAL_RATE) / 10)), -1, -1):
+        left = places[far > reach]
+        if reach == 0 or 3 * len(left) >= len(places):
+            kept[left] = True
+            break
+    return kept
 
 
 def _tell(gates: Gates, told: tuple[Alarm, ...]) -> tuple[Alarm, ...]:

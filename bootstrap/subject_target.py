@@ -69,10 +69,6 @@ class SubjectTarget(Target):
         """All places, (1, K)."""
         return np.arange(self.skeleton.joint_count)[None]
 
-    def has_instances(self, keypoints: Keypoints2D) -> bool:
-        """Whether anything was detected of it."""
-        return keypoints.skeleton == self.skeleton and bool(np.isfinite(keypoints.xy).any())
-
     def own_keypoints(self, keypoints: Keypoints2D) -> Keypoints2D:
         """Return keypoints of the definition's joints, by name.
 

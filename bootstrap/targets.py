@@ -135,8 +135,10 @@ class Target(ABC):
         return instance // len(self.part_names), self.part_names[instance % len(self.part_names)]
 
     def has_instances(self, keypoints: Keypoints2D) -> bool:
-        """Whether the joints of the instances are among those of the keypoints."""
-        return keypoints.skeleton == self.full_skeleton(keypoints.skeleton)
+        """Whether anything was detected of the instances; files may have places for their joints, and nothing in them."""
+        if keypoints.skeleton != self.full_skeleton(keypoints.skeleton):
+            return False
+        return bool((keypoints.confidence[..., self.joints(keypoints.skeleton)] > 0).any())
 
     def take(self, keypoints: Keypoints2D) -> InstanceDetections:
         """Take the instances out of whole people's detections; nothing where the skeleton lacks them."""

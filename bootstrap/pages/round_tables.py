@@ -50,10 +50,10 @@ def rounds_table(run: RunFiles) -> str:
         "PCK@0.2B",
     )
     told = (
-        "<p>Every camera is held out in turn, and what it detected is compared with what the others triangulate: crops of "
-        "which they know enough joints; those of which it detected at least half within 0.2 B (B: the longer side of the tight "
-        "box around the joints); joints that they know; the median error of those it has; the share of joints within 0.2 B. Of "
-        "<em>held-out</em> frames no label is made.</p>"
+        "<p>Every camera is held out in turn, of the triangulation, not of the training, and what it detected is compared with "
+        "what the others triangulate: crops of which they know enough joints; those of which it detected at least half within "
+        "0.2 B (B: the longer side of the tight box around the joints); joints that they know; the median error of those it "
+        "has; the share of joints within 0.2 B. Of <em>held-out</em> frames no label is made.</p>"
     )
     return table(heads, rows) + told + _other_figures(run)
 

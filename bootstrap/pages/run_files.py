@@ -41,6 +41,11 @@ class RoundLabels:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def instance(self, number: int) -> str:
+        """Return in words what one label is of: the part, and whose, where the labels are of several people."""
+        part = self.part[number].replace("_", " ")
+        return f"{part} of person {self.person[number]}" if len(np.unique(self.person)) > 1 else part
+
     def crop(self, number: int) -> NDArray[np.uint8]:
         """Decode one crop to RGB."""
         image = cv2.imdecode(np.frombuffer(self.jpegs[number], np.uint8), cv2.IMREAD_COLOR)
@@ -75,6 +80,8 @@ class RoundFiles:
     def selection(self) -> list[dict[str, Any]] | None:
         """Every frame that had a 3D instance: its score, whether it was chosen, and why not."""
         content = read_json_of_run(self.folder / "selection.json")
+        if content is not None and "instances" not in content:
+            raise PosekitError(f"{self.folder / 'selection.json'}: is damaged ('instances' is missing)")
         return None if content is None else list(content["instances"])
 
     @cached_property
@@ -160,9 +167,12 @@ def read_json_of_run(path: Path) -> Any:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PosekitError(f"{path}: is damaged ({error})") from None
+    if not isinstance(content, dict):
+        raise PosekitError(f"{path}: is damaged (found {str(content)[:40]}, a JSON object was expected)")
+    return content
 
 
 def _read_labels(path: Path) -> RoundLabels:

@@ -74,7 +74,7 @@ class LabelledRound:
             labels, part = self.labels, self.labels.part[n]
             to_crop = _affine(labels.joints_px[n], labels.joints_crop_px[n])
             detected = transform_points(to_crop, self.detected_px[n])
-            told = f"{part.replace('_', ' ')}: {self.known[n].sum()} joints"
+            told = f"{labels.instance(n)}: {self.known[n].sum()} joints"
             if self.not_detected[n].sum() == self.known[n].sum():
                 told += ", not detected"
             elif self.moved[n].any():

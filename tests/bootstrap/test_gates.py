@@ -11,7 +11,7 @@ from posekit.bootstrap.gate_joints import judge_joints, link_figures, links_of
 from posekit.bootstrap.gate_moved import turned_to_fit
 from posekit.bootstrap.gate_records import Gates, with_sides_exchanged
 from posekit.bootstrap.gates import boxes_without_cameras, gated_start, judge_drift, judge_start
-from posekit.bootstrap.instances import InstanceDetections, agreement_thresholds, triangulate_instances
+from posekit.bootstrap.instances import InstanceDetections, InstancePoints, agreement_thresholds, triangulate_instances
 from posekit.camera import Rig
 from posekit.datasets.hand_model import sample_shapes
 from posekit.datasets.hand_motion import sample_hand_motion
@@ -20,7 +20,7 @@ from posekit.detection.hand_box import HandBox
 from posekit.keypoints import Keypoints2D
 from posekit.people.hands import steady_box_sides
 from posekit.people.reconstruction import ReconstructionSettings
-from posekit.skeleton import BODY_25B, HAND_21, HAND_FINGERS
+from posekit.skeleton import BODY_25B, HAND_21, HAND_FINGERS, Skeleton
 from scenes import observe, ring_rig, walk
 
 SETTINGS = ReconstructionSettings()
@@ -256,6 +256,22 @@ def test_a_finger_that_every_view_has_aside_is_named(cameras, seed):
     xy = found.xy.copy()
     xy[..., 5:9, 0] += 30.0
     assert set(judged(rig, replace(found, xy=xy)).excluded_joints) >= {f"index_{n}" for n in range(1, 5)}
+
+
+def test_joints_without_a_bone_between_them_are_judged_by_agreement_and_place_alone():
+    markers = Skeleton("markers", ("a", "b", "c"), (), (), {"subject": (0, 1, 2)})
+    rng = np.random.default_rng(0)
+    xyz = np.array([[0.0, 0, 0], [0.3, 0, 0], [0, 0.2, 0]]) + rng.normal(0, 0.01, (FRAMES, 1, 3, 3))
+    points = InstancePoints(
+        xyz, np.full((*xyz.shape[:3], 6), 1e-6), np.ones((*xyz.shape[:3], 4), dtype=bool), np.ones((*xyz.shape[:3], 4)),
+        np.zeros(xyz.shape[:3], dtype=np.uint8),
+    )  # fmt: skip
+    found = InstanceDetections(np.zeros((FRAMES, 4, 1, 3, 2)), np.ones((FRAMES, 4, 1, 3)))
+    assert judge_joints(found, points, markers) == Gates()
+    points.inliers[:, :, 1] = False
+    gates = judge_joints(found, points, markers)
+    assert gates.excluded_joints == ("b",)
+    assert "views do not agree" in gates.alarms[0].message
 
 
 def test_links_of_a_hand_have_the_lengths_of_hands_and_those_of_a_body_none():

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,14 @@ def test_sheets_show_labels_with_camera_frame_and_why(page):
     corrected = section(page, "Labels that corrected the detector")
     assert corrected.count("<figure>") == 2
     assert "&lt;b&gt;, frame 1<br>right hand: 21 joints, not detected" in corrected
+
+
+def test_whose_a_label_is_is_said_where_there_are_several_people(made):
+    labels = RunFiles(made.folder).rounds[1].labels
+    assert labels is not None
+    assert labels.instance(0) == labels.part[0].replace("_", " ")
+    several = replace(labels, person=np.arange(len(labels)) % 2)
+    assert several.instance(1) == f"{labels.part[1].replace('_', ' ')} of person 1"
 
 
 def test_the_detection_is_drawn_into_the_crop_where_it_belongs_also_for_mirrored_hands(made):
@@ -170,10 +179,14 @@ def test_a_run_of_which_only_round_0_is_done_has_a_report_and_one_of_which_nothi
         write_run_report(tmp_path)
 
 
-def test_a_damaged_file_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("selection.json", "{"), ("selection.json", "{}"), ("metrics.json", "[1]"), ("gates.json", "null")],
+)
+def test_a_damaged_file_is_one_line(tmp_path, name, content):
     broken = write_run(tmp_path)
-    (broken.folder / "round_1" / "selection.json").write_text("{")
-    with pytest.raises(PosekitError, match=r"selection.json: is damaged"):
+    (broken.folder / "round_1" / name).write_text(content)
+    with pytest.raises(PosekitError, match=f"{name}: is damaged"):
         write_run_report(broken.folder)
 
 

@@ -183,6 +183,13 @@ def test_bad_decisions_are_told_in_one_line_and_not_kept(made, tmp_path, case):
     assert not (made.folder / "review.json").exists()
 
 
+def test_decisions_on_frames_that_a_new_run_will_not_have_are_told_before_it_begins(tmp_path):
+    write(tmp_path / "decided.json", of([entry(4)], [entry(6)]))
+    assert read_decisions(tmp_path / "decided.json", frames=np.array([2, 4, 6])).rejected
+    with pytest.raises(PosekitError, match=r"decided.json: frame 4, person 0, 'right_hand'.* 5 to 9"):
+        read_decisions(tmp_path / "decided.json", frames=np.arange(5, 10))
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(PosekitError, match="no such file"):
         read_decisions(tmp_path / "review.json")

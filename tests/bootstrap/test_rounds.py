@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from posekit.apps.bootstrap import BootstrapConfig, keep_settings, locked
+from posekit.apps.bootstrap_subject import read_labels
 from posekit.apps.main import main
 from posekit.bootstrap.crop_files import load_crops
+from posekit.bootstrap.rounds import without_neighbours
 from posekit.calibration.formats import read_rig
 from posekit.capture import Capture
 from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
@@ -76,6 +78,8 @@ def test_run_folder_holds_labels_weights_and_3d(run):
         assert (run / "round_1" / name).is_file(), name
     figures = json.loads((run.parent / "figures.json").read_text())
     assert figures["rounds"][1]["labels"] > 0
+    # Also in the camera that detected nothing, where views have no threshold, there are labels.
+    assert figures["rounds"][1]["threshold_px"] == pytest.approx(figures["rig"]["threshold_px"])
     assert figures["rounds"][0]["round"] == 0
     assert figures["hand_crops"] <= FRAMES * CAMERAS
 
@@ -150,6 +154,16 @@ def test_another_command_on_the_same_folder_is_refused(run, filmed, capsys):
     refused(capsys, [*command(folder, run), "--seed", "5"], "seed", "5")
 
 
+def test_fewer_rounds_than_there_were_are_refused_and_the_result_stays(run, filmed, capsys, tmp_path):
+    # The 3D of the run would be of an earlier round than its report and its weights.
+    folder, _, _ = filmed
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(run / "round_1", tmp_path / "run" / "round_2")
+    before = (tmp_path / "run" / "keypoints3d.h5").stat().st_mtime_ns
+    refused(capsys, [*command(folder, tmp_path / "run"), "--rounds", "1"], "holds a run of 2 rounds", "--rounds 1")
+    assert (tmp_path / "run" / "keypoints3d.h5").stat().st_mtime_ns == before
+
+
 def test_a_run_older_than_an_option_was_made_as_by_its_default(filmed, tmp_path):
     folder, _, _ = filmed
     weights = folder / "untrained.safetensors"
@@ -162,6 +176,9 @@ def test_a_run_older_than_an_option_was_made_as_by_its_default(filmed, tmp_path)
     keep_settings(config, videos)
     with pytest.raises(PosekitError, match="with --training-processes 1, not 2"):
         keep_settings(replace(config, training_processes=2), videos)
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(PosekitError, match=r"settings.json: is damaged"):
+        keep_settings(config, videos)
 
 
 @pytest.mark.parametrize("what", ["rig", "keypoints", "detector"])
@@ -245,10 +262,57 @@ def test_no_label_is_made_of_the_frames_whose_own_labels_judge(filmed, tmp_path,
     labels.save(tmp_path / "labels.h5")
     assert main([*command(folder, tmp_path / "run", "--rounds", "1"), "--labels", str(tmp_path / "labels.h5")]) == 0
     with h5py.File(tmp_path / "run" / "round_1" / "crops.h5") as file:
-        assert 2 in file["frame"][()]
-        assert 3 not in file["frame"][()]  # the last quarter of the labelled frames
+        # 3 is the last quarter of the labelled frames, and what lies right beside it looks too much like it.
+        assert set(file["frame"][()].tolist()) & {0, 1, 2, 3, 4} == {1}
     figures = json.loads((tmp_path / "run" / "round_1" / "metrics.json").read_text())
     assert figures["true_labels"]["instances"] == 3  # of the right hand, in three cameras
+
+
+def test_labels_whose_files_do_not_tell_their_joints_are_read_as_the_keypoints_order(filmed, tmp_path):
+    folder, _, rig = filmed
+    keypoints, capture = Keypoints2D.load(folder / "capture" / "with_hands.h5"), Capture.open(folder / "capture")
+    xy, confidence = np.nan_to_num(keypoints.xy[2, 0, 0]), keypoints.confidence[2, 0, 0]
+    values = np.column_stack([xy, confidence]).tolist()
+    parts = {"pose": slice(25), "hand_left": slice(25, 46), "hand_right": slice(46, 67)}
+    person = {f"{name}_keypoints_2d": np.ravel(values[part]).tolist() for name, part in parts.items()}
+    place = tmp_path / "labels" / f"{keypoints.cameras[0]}_json"
+    place.mkdir(parents=True)
+    name = f"{keypoints.cameras[0]}_{2:012d}_keypoints.json"
+    (place / name).write_text(json.dumps({"version": 1.3, "people": [person]}))
+    with pytest.raises(PosekitError, match="name it with --skeleton"):
+        read_labels(tmp_path / "labels", capture, rig)
+    labels = read_labels(tmp_path / "labels", capture, rig, "BODY_25B")
+    hand = labels.skeleton.part("right_hand")
+    assert labels.frames.tolist() == [2]
+    np.testing.assert_allclose(labels.xy[0, 0, 0, hand], keypoints.xy[2, 0, 0, hand])
+
+
+@pytest.mark.parametrize(
+    ("count", "judging", "rate", "kept"),
+    [
+        # A tenth of a second: three frames of 30 a second, ten of 100, and one frame where there are only three a second.
+        (40, [20], 30.0, {*range(17), *range(24, 40)}),
+        (40, [20], 100.0, {*range(10), *range(31, 40)}),
+        (40, [20], 3.0, {*range(19), *range(22, 40)}),
+        (40, [0, 39], None, set(range(4, 36))),
+        (40, [30, 8, 8], 30.0, {*range(5), *range(12, 27), *range(34, 40)}),
+        # Of few frames: as far on both sides as leaves a third of them, and where nothing does, the judging ones alone.
+        (7, [3], 30.0, {0, 1, 5, 6}),
+        (6, [1, 3, 5], 30.0, {0, 2, 4}),
+        (3, [0, 1, 2], 30.0, set()),
+        (5, [], 30.0, set(range(5))),
+        (0, [1], 30.0, set()),
+    ],
+)
+def test_frames_beside_those_that_judge_are_kept_out_too(count, judging, rate, kept):
+    found = without_neighbours(np.ones(count, dtype=bool), np.array(judging, dtype=np.int64), rate)
+    assert set(np.flatnonzero(found).tolist()) == kept
+
+
+def test_frames_that_were_kept_out_before_stay_out():
+    candidates = np.arange(40) < 30
+    found = without_neighbours(candidates, np.array([28, 35]), 30.0)
+    assert np.array_equal(np.flatnonzero(found), np.arange(25))
 
 
 def test_a_later_round_that_fails_leaves_the_rounds_before_it(filmed, tmp_path, capsys, monkeypatch):
@@ -281,7 +345,7 @@ def test_hands_that_no_three_cameras_agree_on_make_no_label_and_leave_nothing(fi
 
 
 @pytest.mark.parametrize(
-    "what", ["no capture", "no rig", "no keypoints", "short video", "lacking camera", "no detector"]
+    "what", ["no capture", "no rig", "no keypoints", "short video", "lacking camera", "no detector", "json is a folder"]
 )
 def test_bad_input_is_one_line_and_leaves_nothing(filmed, capsys, tmp_path, what):
     folder, _, _ = filmed
@@ -310,5 +374,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(filmed, capsys, tmp_path, what
     elif what == "no detector":
         arguments += ["--detector", str(tmp_path / "none.safetensors")]
         expected = "none.safetensors"
+    elif what == "json is a folder":
+        arguments += ["--json", str(capture)]
+        expected = "it is a folder"
     refused(capsys, arguments, expected)
     assert not (tmp_path / "run").exists()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.instances import PAPER_AGREEMENT, InstanceDetections, agreement_thresholds, triangulate_instances
 from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, split_labels
 from posekit.bootstrap.rounds import split_frames
@@ -14,6 +15,7 @@ from posekit.bootstrap.targets import well_seen_people
 from posekit.detection.detector_file import load_detector, save_detector
 from posekit.detection.hand_box import HandBox
 from posekit.errors import PosekitError
+from posekit.keypoints import Keypoints2D
 from posekit.people.reconstruction import ReconstructionSettings
 from posekit.skeleton import BODY_25B, with_hands
 from scenes import observe, ring_rig, walk
@@ -28,12 +30,25 @@ def cross(tmp_path):
 
 def seen(frames=40, noise=0.3, seed=0):
     """The cross as a good detector would see it."""
-    from posekit.keypoints import Keypoints2D
-
     rig, rng = cross_rig(), np.random.default_rng(seed)
     xy = np.stack([camera.project(cross_in_space(frames)) for camera in rig.cameras], axis=1)[:, :, None]
     xy = xy + rng.normal(0, noise, xy.shape)
     return Keypoints2D(xy, np.ones(xy.shape[:-1]), rig.names, np.arange(frames), CROSS, 30.0, "the scene")
+
+
+def test_places_for_hands_with_nothing_in_them_are_no_hands():
+    # As of OpenPose that looked for hands and found none: the shipped detector is to look for them then.
+    full = with_hands(BODY_25B)
+    xy, confidence = np.full((3, 2, 1, full.joint_count, 2), 50.0), np.ones((3, 2, 1, full.joint_count))
+    confidence[..., BODY_25B.joint_count :] = 0
+    body = Keypoints2D(xy, confidence, ("a", "b"), np.arange(3), full, 30.0)
+    assert not HandTarget().has_instances(body)
+    confidence[1, 0, 0, full.part("left_hand")[4]] = 0.5
+    assert HandTarget().has_instances(replace(body, xy=xy, confidence=confidence))
+    assert HandTarget().take(replace(body, xy=xy, confidence=confidence)).confidence[1, 0].tolist() == [
+        [0.5 if joint == 4 else 0.0 for joint in range(21)],
+        [0.0] * 21,
+    ]
 
 
 def test_a_file_says_joints_bones_and_groups(cross):
