@@ -39,10 +39,10 @@ def main(config: AnglesConfig) -> None:
     from dataclasses import replace
 
     import numpy as np
-    from rich.console import Console
 
     from posekit.apps.checks import load_people
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.errors import PosekitError
     from posekit.io.files import write_json
     from posekit.motion.angles import joint_angles
@@ -67,7 +67,7 @@ def main(config: AnglesConfig) -> None:
         write_record(path, "angles", config, [config.keypoints], figures=persons[person])
     if config.json:
         write_json(config.json, figures)
-    print_figures(Console(markup=False, highlight=False), figures)
+    print_figures(figures_console(), figures)
 
 
 def _check(config: AnglesConfig) -> None:

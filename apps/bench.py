@@ -52,9 +52,8 @@ class BenchConfig:
 
 def main(config: BenchConfig) -> None:
     """Run the command."""
-    from rich.console import Console
-
     from posekit.apps.checks import require_places
+    from posekit.apps.tables import figures_console
     from posekit.io.files import write_json
 
     bench = config.what
@@ -64,4 +63,4 @@ def main(config: BenchConfig) -> None:
     figures = benchmark.run(bench)
     if bench.json:
         write_json(bench.json, figures)
-    benchmark.print_figures(Console(markup=False, highlight=False), figures)
+    benchmark.print_figures(figures_console(), figures)

@@ -2,9 +2,16 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from posekit.training.composites import CompositedCrops
+    from posekit.training.samples import SampleSource
+
+#: Where few hands have labels, this share of what the student of a teacher sees is of those.
+_LABELLED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,14 @@ class DistillationBench:
     """By which the logits of teacher and student are divided."""
     feature_weight: float = 0.1
     """Weight of the teacher's features; it falls to 0 at the end."""
+    teacher_size: int | None = None
+    """Side in px of the crops that the teacher is shown, a multiple of 32; its own if not given, smaller ones cost less."""
     cache: Path | None = None
     """Folder to keep the drawn hands in for the next run, 147 kB each. A temporary one if not given."""
     hands: int = 6_000
     """Different hands to draw for the training."""
+    labelled: int | None = None
+    """So many of these hands have labels, all if not given: without a teacher the others are of no use."""
     backgrounds: int = 800
     """Different backgrounds to draw."""
     held_out: int = 512
@@ -59,19 +70,31 @@ def run(config: DistillationBench) -> dict[str, Any]:
     require_positive("--minutes", config.minutes)
     timed_training.check(config)
     require_networks("--student", [config.student])
-    listening = DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight)
+    listening = DistillationSettings(
+        config.teacher_weight, config.temperature, config.feature_weight, config.teacher_size
+    )
     teacher = load_detector(config.teacher)
     if teacher.crop_size != CROP:
         raise PosekitError(f"{config.teacher}: crop_size: found {teacher.crop_size}, expected {CROP}")
     pose_machine_of(teacher, str(config.teacher))
+    if config.labelled is not None and not 0 < config.labelled < config.hands:
+        raise PosekitError(f"--labelled: found {config.labelled}, expected 1 to {config.hands - 1}, fewer than --hands")
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         with progress_bars() as show, timed_training.training_hands(config, show) as hands:
             rows = []
-            for name, one in (("alone", None), ("with teacher", teacher)):
+            with_labels, everything = sources(hands.source, config.labelled)
+            for name, one, source in (("alone", None, with_labels), ("with teacher", teacher, everything)):
                 figures = timed_training.train_for(
-                    config.minutes, config.student, hands, config, show, teacher=one, distillation=listening
+                    config.minutes,
+                    config.student,
+                    hands,
+                    config,
+                    show,
+                    source=source,
+                    teacher=one,
+                    distillation=listening,
                 )
                 rows.append({"name": f"{config.student}, {name}", **figures})
             measured = timed_training.figures_of(measure_detector(teacher, hands.measure_on))
@@ -81,14 +104,35 @@ def run(config: DistillationBench) -> dict[str, Any]:
     return {"benchmark": "distillation", "settings": asdict(config), "crop_px": CROP, "rows": rows}
 
 
+def sources(hands: "CompositedCrops", labelled: int | None) -> "tuple[SampleSource, SampleSource]":
+    """Return what a student learns from alone, and with a teacher: the labelled hands, and these mixed with the others."""
+    from dataclasses import replace
+
+    from posekit.training.composites import CompositedCrops
+    from posekit.training.samples import MixedSource
+
+    if labelled is None:
+        return hands, hands
+
+    def part(rows: slice, weight: float) -> CompositedCrops:
+        weights = hands.weight[rows] * weight
+        return replace(
+            hands, rgba=hands.rgba[rows], joints=hands.joints[rows], weight=weights, visible=hands.visible[rows]
+        )
+
+    known, others = part(slice(labelled), 1.0), part(slice(labelled, None), 0.0)
+    return known, MixedSource([known, others], [_LABELLED_SHARE, 1.0 - _LABELLED_SHARE])
+
+
 def print_figures(console: Any, figures: dict[str, Any]) -> None:
     """Print the two students beside the teacher and a hand that looks at no picture."""
     from posekit.apps.tables import figures_table
 
     rows, settings = figures["rows"], figures["settings"]
+    labels = "all" if settings["labelled"] is None else settings["labelled"]
     table = figures_table(
-        f"{settings['minutes']:g} minutes each, {settings['threads']} threads; {rows[0]['joints']} visible joints of drawn "
-        "hands never seen",
+        f"{settings['minutes']:g} minutes each, {settings['threads']} threads, {settings['hands']} hands, labels of {labels}; "
+        f"{rows[0]['joints']} visible joints of drawn hands never seen",
         ("network", "crops seen", "PCK@0.2B", "PCK@0.1B", "error, B", "AUC"),
     )
     for row in rows:

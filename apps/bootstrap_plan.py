@@ -43,16 +43,15 @@ class PlanConfig:
 
 def main(config: PlanConfig) -> None:
     """Run the command."""
-    from rich.console import Console
-
     from posekit.apps.checks import require_places
+    from posekit.apps.tables import figures_console
     from posekit.io.files import write_json
 
     require_places((config.json,), ())
     figures = plan_figures(config)
     if config.json:
         write_json(config.json, figures)
-    _print(Console(markup=False, highlight=False), figures, config)
+    _print(figures_console(), figures, config)
 
 
 def plan_figures(config: PlanConfig) -> dict[str, Any]:

@@ -52,14 +52,13 @@ def main(config: DemoConfig) -> None:
     """Run the command."""
     import time
 
-    from rich.console import Console
-
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.io.files import write_json
 
     _check(config)
-    console = Console(markup=False, highlight=False)
+    console = figures_console()
     began = time.monotonic()
     figures: dict[str, Any] = {}
     missing: list[str] = []

@@ -63,11 +63,10 @@ def main(config: DetectConfig) -> None:
     """Run the command."""
     import time
 
-    from rich.console import Console
-
     from posekit.apps.detect_inputs import Progress, open_capture
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.io.files import write_json
     from posekit.io.keypoint_copies import copy_keypoints2d
 
@@ -97,7 +96,7 @@ def main(config: DetectConfig) -> None:
     write_record(config.out, "detect", config, inputs, figures=figures)
     if config.json:
         write_json(config.json, figures)
-    _print_figures(Console(markup=False, highlight=False), figures, config.out)
+    _print_figures(figures_console(), figures, config.out)
 
 
 def _check(config: DetectConfig, name: str) -> None:

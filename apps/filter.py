@@ -52,10 +52,9 @@ def main(config: FilterConfig) -> None:
     """Run the command."""
     from dataclasses import replace
 
-    from rich.console import Console
-
     from posekit.apps.checks import load_people
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.errors import PosekitError
     from posekit.io.files import write_json
     from posekit.motion.filters import filter_people
@@ -81,7 +80,7 @@ def main(config: FilterConfig) -> None:
     write_record(config.out, "filter", config, [config.keypoints], figures=figures)
     if config.json:
         write_json(config.json, figures)
-    print_figures(Console(markup=False, highlight=False), figures)
+    print_figures(figures_console(), figures)
 
 
 def _check(config: FilterConfig) -> None:

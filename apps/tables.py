@@ -1,20 +1,32 @@
-"""Tables of figures on the terminal: narrow enough for 80 columns, right-aligned, never cut."""
+"""Tables of figures on the terminal or in a file: narrow, right-aligned, not cut."""
 
 import math
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+#: Columns of what is written to a file or a pipe, which has no width of its own.
+_FILE_WIDTH = 128
+
+
+def figures_console() -> "Console":
+    """Return where figures are printed: as wide as the terminal; a file has room for all tables."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 def figures_table(title: str, columns: tuple[str, ...]) -> "Table":
-    """Return an empty table."""
+    """Return an empty table; the words of a column's name stand one below the other, for 80 columns to hold the figures."""
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title_style="bold")
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True, vertical="bottom")
     return table
 
 

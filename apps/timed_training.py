@@ -11,6 +11,7 @@ from posekit.apps.train_data import CROP, Show, drawn_hands, held_out_hands
 
 if TYPE_CHECKING:
     from posekit.detection.hand_detector import HandDetector
+    from posekit.training.composites import CompositedCrops
     from posekit.training.distillation import DistillationSettings
     from posekit.training.hand_training import HandScores
     from posekit.training.samples import LabelledCrops, SampleSource
@@ -71,7 +72,7 @@ def check(config: TimedTraining) -> None:
 class TrainingHands:
     """Hands to train on, and others to fit the confidence on and to measure on."""
 
-    source: "SampleSource"
+    source: "CompositedCrops"
     fit_on: "LabelledCrops"
     measure_on: "LabelledCrops"
 
@@ -98,6 +99,7 @@ def train_for(
     show: Show,
     *,
     device: str = "cpu",
+    source: "SampleSource | None" = None,
     teacher: "HandDetector | None" = None,
     distillation: "DistillationSettings | None" = None,
 ) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def train_for(
 
     On a processor that time is `processor_clock`'s.
 
-    teacher, distillation: what it learns from beside the labels, and how.
+    source: to train on, `hands.source` if not given. teacher, distillation: what it learns from beside the labels, and how.
     """
     from posekit.training.distillation import DistillationSettings
     from posekit.training.hand_training import HandTrainSettings, measure_detector, train_hand_detector
@@ -133,7 +135,9 @@ def train_for(
         seed=config.seed,
         distillation=distillation or DistillationSettings(),
     )
-    detector, history = train_hand_detector(hands.source, hands.fit_on, settings, on_progress=report, teacher=teacher)
+    detector, history = train_hand_detector(
+        source or hands.source, hands.fit_on, settings, on_progress=report, teacher=teacher
+    )
     return {
         "crops_seen": int(history[-1]["samples"]),
         **figures_of(measure_detector(detector, hands.measure_on)),

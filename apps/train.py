@@ -68,6 +68,8 @@ class TrainConfig:
     """By which the logits of teacher and student are divided."""
     feature_weight: float = 0.1
     """Weight of the teacher's features; it falls to 0 at the end."""
+    teacher_size: int | None = None
+    """Side in px of the crops that the teacher is shown, a multiple of 32; its own if not given, smaller ones cost less."""
     unlabelled: Path | None = None
     """Folder of pictures without labels, one upright right hand in the middle of each; only the teacher speaks of them."""
     unlabelled_share: float = 0.25
@@ -114,9 +116,8 @@ def main(config: TrainConfig) -> None:
 def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", device: Any) -> None:
     import tempfile
 
-    from rich.console import Console
-
     from posekit.apps.progress import progress_bars
+    from posekit.apps.tables import figures_console
     from posekit.apps.train_card import write_card
     from posekit.training.hand_training import measure_detector, train_hand_detector
 
@@ -170,7 +171,7 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
     }
     _save(config, detector, figures)
     write_card(config, detector, last, scores)
-    Console(markup=False, highlight=False).print(
+    figures_console().print(
         f"{config.out}: PCK@0.2B {scores.pck02:.3f}, @0.1B {scores.pck01:.3f}, error {scores.epe_px:.1f} px, "
         f"AUC {scores.auc:.3f} on {scores.joints} visible joints of drawn hands never seen (a constant mean hand: "
         f"{scores.mean_hand_pck02:.3f}); with hidden joints {scores.all_pck02:.3f}; confidence off by "
@@ -242,7 +243,9 @@ def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str) -> "HandT
         sizes=sizes,
         # A run that goes on from another's weights should not see the very same crops again.
         seed=config.seed if config.start is None else config.seed + 1,
-        distillation=DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight),
+        distillation=DistillationSettings(
+            config.teacher_weight, config.temperature, config.feature_weight, config.teacher_size
+        ),
     )
 
 

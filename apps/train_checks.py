@@ -16,6 +16,7 @@ def check(config: "TrainConfig") -> "SizeSchedule":
     from posekit.apps.checks import require_networks, require_places, require_positive, require_seed
     from posekit.errors import PosekitError
     from posekit.io.files import require_file
+    from posekit.training.distillation import DistillationSettings
 
     require_places([config.out, config.checkpoint], files_read(config))
     if config.out.suffix != ".safetensors":
@@ -42,6 +43,8 @@ def check(config: "TrainConfig") -> "SizeSchedule":
         require_file(path, "crops.h5 of posekit bootstrap")
     if config.unlabelled is not None and config.teacher is None:
         raise PosekitError("--unlabelled: pictures without labels teach nothing without --teacher")
+    # It says itself what it cannot be.
+    DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight, config.teacher_size)
     return parse_sizes(config.sizes)
 
 

@@ -57,12 +57,12 @@ class TrainLifterConfig:
 def main(config: TrainLifterConfig) -> None:
     """Run the command."""
     import torch
-    from rich.console import Console
 
     from posekit.apps.lifter_card import write_card
     from posekit.apps.lifter_data import lifter_sources, measure_held_out
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.lifting.training import LifterTraining, train_lifter
 
     _check(config)
@@ -87,7 +87,7 @@ def main(config: TrainLifterConfig) -> None:
     write_card(config, lifter, training, figures)
     write_record(config.out, "train-lifter", config, _files(config), figures=figures)
     told = "".join(f", {name} {value:.1f}" for name, value in figures.items() if name.endswith("_mm"))
-    Console(markup=False, highlight=False).print(f"{config.out}: {training.step} steps{told}")
+    figures_console().print(f"{config.out}: {training.step} steps{told}")
 
 
 def _check(config: TrainLifterConfig) -> None:

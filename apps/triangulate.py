@@ -48,11 +48,10 @@ def main(config: TriangulateConfig) -> None:
     import time
     from contextlib import nullcontext
 
-    from rich.console import Console
-
     from posekit.apps.in_step import in_step
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.calibration.formats import read_rig
     from posekit.camera import match_camera_names
     from posekit.errors import PosekitError
@@ -83,7 +82,7 @@ def main(config: TriangulateConfig) -> None:
     write_record(config.out, "triangulate", config, [config.keypoints, config.rig], figures=measured)
     if config.json:
         write_json(config.json, measured)
-    print_figures(Console(markup=False, highlight=False), measured)
+    print_figures(figures_console(), measured)
 
 
 def _check(config: TriangulateConfig) -> None:

@@ -26,12 +26,14 @@ class DistillationSettings:
 
     weight: of the teacher's maps beside the labels' 1. temperature: T, by which the logits of both are divided. feature_weight:
     of the squared error between the teacher's features and the student's, in parts of the teacher's mean square; it falls
-    evenly to 0 at the end of the run.
+    evenly to 0 at the end of the run. teacher_size: side in px at which the teacher is shown every crop, the one it was trained
+    for if None; a teacher that saw smaller ones in its training, too, is nearly as good on them, and cheaper.
     """
 
     weight: float = 1.0
     temperature: float = 2.0
     feature_weight: float = 0.1
+    teacher_size: int | None = None
 
     def __post_init__(self) -> None:
         if not self.weight >= 0 or not self.feature_weight >= 0:
@@ -40,12 +42,16 @@ class DistillationSettings:
             )
         if not self.temperature > 0:
             raise PosekitError(f"distillation: temperature: found {self.temperature:g}, expected more than 0")
+        if self.teacher_size is not None and (self.teacher_size < 32 or self.teacher_size % 32):
+            raise PosekitError(
+                f"distillation: the teacher's size: found {self.teacher_size}, expected a positive multiple of 32"
+            )
 
 
 class Teacher(nn.Module):
     """A trained network that answers for crops of any size, and takes no part in the training.
 
-    model: its weights are left as they are. crop_size: side in px that it was trained for, at which it is shown every crop.
+    model: its weights are left as they are. crop_size: side in px at which it is shown every crop.
     """
 
     def __init__(self, model: ConvolutionalPoseMachine, crop_size: int) -> None:

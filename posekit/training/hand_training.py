@@ -133,8 +133,10 @@ def train_hand_detector(
     )
     distillation = None
     if teacher is not None:
-        answers = Teacher(copy.deepcopy(pose_machine_of(teacher, "teacher")), teacher.crop_size)
-        distillation = Distillation(model, answers, settings.distillation)
+        # A copy, with batch norms folded away: it answers for every crop, so its time counts.
+        answers = pose_machine_of(teacher.fused(), "teacher")
+        size = settings.distillation.teacher_size or teacher.crop_size
+        distillation = Distillation(model, Teacher(answers, size), settings.distillation)
     history = train(model, batches, settings.loop, on_progress, distillation=distillation, processes=processes)
     architecture = settings.network if start is None else start.architecture
     return fit_detector(model, held_out, settings.crop_size, architecture), history

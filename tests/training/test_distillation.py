@@ -137,3 +137,5 @@ def test_a_teacher_of_other_joints_is_refused():
         Distillation(student, teacher, DistillationSettings())
     with pytest.raises(PosekitError, match="temperature"):
         DistillationSettings(temperature=0.0)
+    with pytest.raises(PosekitError, match="teacher's size: found 50, expected a positive multiple of 32"):
+        DistillationSettings(teacher_size=50)
