@@ -41,12 +41,11 @@ class EvaluateConfig:
 
 def main(config: EvaluateConfig) -> None:
     """Run the command."""
-    from rich.console import Console
-
     from posekit.apps.evaluate_figures import measure
     from posekit.apps.evaluate_inputs import read_inputs
     from posekit.apps.evaluate_keypoints import holds_keypoints2d, measure_keypoints, print_keypoint_figures
     from posekit.apps.evaluate_tables import print_figures
+    from posekit.apps.tables import figures_console
     from posekit.io.files import write_json
 
     _check(config)
@@ -58,7 +57,7 @@ def main(config: EvaluateConfig) -> None:
     if config.json:
         write_json(config.json, figures)
     show = print_keypoint_figures if two_dimensional else print_figures
-    show(Console(markup=False, highlight=False), figures)
+    show(figures_console(), figures)
 
 
 def _check(config: EvaluateConfig) -> None:

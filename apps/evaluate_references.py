@@ -19,7 +19,7 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
 
     result, joints, skeleton = inputs.result, inputs.joints, inputs.skeleton
     reference, sources, unsure = _in_frames_of_result(inputs, joints)
-    estimate = result.select(joints)
+    estimate, root = result.select(joints), _root(joints, reference)
     matches = _match(estimate, reference, match_distance, by_pose=inputs.of_one_view)
     own_bones = [
         figures
@@ -42,18 +42,18 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
                 "frames_same_identity": int(matches.same[:, r].sum()),
                 "frames_matched": int((matches.nearest_of[:, r] >= 0).sum()),
                 "identities": int(matches.identities[r]),
-                **pose_figures(matched[:, r], reference[:, r], inputs),
+                **pose_figures(matched[:, r], reference[:, r], inputs, root),
                 "parts": own_bones[r]["parts"],
             }
         )
     actions = {
-        action: {"frames": int(rows.sum()), **pose_figures(matched[rows], reference[rows], inputs)}
+        action: {"frames": int(rows.sum()), **pose_figures(matched[rows], reference[rows], inputs, root)}
         for action, rows in inputs.actions.items()
     }
     return {
-        **pose_figures(matched, reference, inputs),
+        **pose_figures(matched, reference, inputs, root),
         **({"actions": actions, "actions_mean": _mean_of(actions)} if actions else {}),
-        "relative_to_root": inputs.of_one_view and bool(_root(joints)),
+        "relative_to_root": inputs.of_one_view and bool(root),
         "reference_points_unsure": unsure,
         "people_matched": int((matches.person_of >= 0).sum()),
         "match_distance_m": match_distance,
@@ -112,11 +112,14 @@ def _match(
     return match_people(between(estimate, reference), there, match_distance)
 
 
-def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], inputs: "Inputs") -> dict[str, Any]:
+def pose_figures(
+    estimate: NDArray[np.float64], reference: NDArray[np.float64], inputs: "Inputs", root: tuple[int, ...]
+) -> dict[str, Any]:
     """Measures of poses (..., J, 3) that are each other's, joints as counted; None where nothing can be measured.
 
-    MPJPE and 3DPCK in the world, as the poses stand; of what was lifted from one view, relative to the root, as papers on
-    single views have them, and ``mpjpe_turned_mm`` the same after one rotation for all frames. The rest as their functions say.
+    root: places of the joints whose middle it is. MPJPE and 3DPCK in the world, as the poses stand; of what was lifted from
+    one view, relative to the root, as papers on single views have them, and ``mpjpe_turned_mm`` the same after one rotation for
+    all frames. The rest as their functions say.
     A joint that is the root itself has the error 0: it is counted by MPJPE, as papers on Human3.6M do, and not by 3DPCK and its
     area, as MPI-INF-3DHP's own evaluation leaves the pelvis out. A joint that only the reference has is wrong for 3DPCK and
     PCP, and no part of the mean errors: ``share_found`` says how many there are.
@@ -124,7 +127,6 @@ def pose_figures(estimate: NDArray[np.float64], reference: NDArray[np.float64], 
     from posekit import metrics
 
     bones = _bones_between(inputs)
-    root = _root(inputs.joints)
     rooted = (metrics.relative_to(estimate, root), metrics.relative_to(reference, root)) if root else None
     compared = rooted if inputs.of_one_view and rooted else (estimate, reference)
     errors = metrics.keypoint_errors(*compared)
@@ -162,9 +164,17 @@ def _bones_between(inputs: "Inputs") -> tuple[tuple[int, int], ...]:
     )
 
 
-def _root(joints: tuple[str, ...]) -> tuple[int, ...]:
-    """Places of the joints whose middle is the root: the mid-hip, both hips, or a hand's wrist; none where there is none."""
-    for root in (("mid_hip",), ("left_hip", "right_hip"), ("wrist",)):
+def _root(joints: tuple[str, ...], reference: NDArray[np.float64]) -> tuple[int, ...]:
+    """Places of the joints whose middle is the root: the mid-hip, both hips, both shoulders, or a hand's wrist.
+
+    The first of these that the reference (..., J, 3) has in half of the poses that it has anything of: who sits at a desk has
+    no hips, and must not go unmeasured for that. None where there is none.
+    """
+    found = np.asarray(np.isfinite(reference).all(axis=-1))
+    poses = found.any(axis=-1).sum()
+    for root in (("mid_hip",), ("left_hip", "right_hip"), ("left_shoulder", "right_shoulder"), ("wrist",)):
         if all(joint in joints for joint in root):
-            return tuple(joints.index(joint) for joint in root)
+            places = tuple(joints.index(joint) for joint in root)
+            if 2 * found[..., places].all(axis=-1).sum() >= poses:
+                return places
     return ()

@@ -64,11 +64,10 @@ def main(config: LiftConfig) -> None:
     """Run the command."""
     import time
 
-    from rich.console import Console
-
     from posekit.apps.lift_inputs import choose_lifter, open_people
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.io.files import write_json
 
     _check(config)
@@ -88,7 +87,7 @@ def main(config: LiftConfig) -> None:
     write_record(config.out, "lift", config, inputs, figures=figures)
     if config.json:
         write_json(config.json, figures)
-    _print_figures(Console(markup=False, highlight=False), figures, config.out)
+    _print_figures(figures_console(), figures, config.out)
 
 
 def _check(config: LiftConfig) -> None:

@@ -55,7 +55,8 @@ def solve_translations(
         smooth = smoothness_bands(joined, float(weights[i]))
         for reach in range(3):
             bands[6 - 3 * reach, i::3] += smooth[2 - reach]
-    # A whiff of weight for rows of which nothing is known and that no neighbour holds.
-    bands[6] += 1e-9 * (1 + bands[6].max())
+    # A whiff of weight for rows of which nothing is known and that no neighbour holds: little against what is known, and as
+    # much as rounding needs against the smoothness, whose weight goes with the fourth power of the rate.
+    bands[6] += 1e-9 * (1 + normal.max(initial=0.0)) + 1e-14 * bands[6].max()
     solution: NDArray[np.float64] = scipy.linalg.solveh_banded(bands, right.reshape(-1), check_finite=False)
     return solution.reshape(N, 3)

@@ -22,6 +22,12 @@ _PIECE = 4096
 #: Of the largest person of every frame, the quantile by which steps are measured: the nearest, but no single wild detection.
 _NEAREST = 0.9
 
+#: Quantile of the confidences that counts as sure, where they are no shares.
+_SUREST = 0.9
+
+#: Of a piece of the frames: their range, and of each detection its frame's place, joints (J, 2) px and confidence (J,).
+_Detections = tuple[range, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+
 #: Keypoints that name no rate count as this many frames per second, as they do elsewhere in posekit.
 USUAL_FPS = 30.0
 
@@ -108,7 +114,7 @@ def follow_people(
     if len(frames) == 0:
         raise PosekitError(f"{source.source}: holds no frame, nothing can be lifted")
     rate, step = source.fps or USUAL_FPS, frame_step(frames)
-    seen: list[tuple[range, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+    seen: list[_Detections] = []
     largest = np.full(len(frames), np.nan)
     for start in range(0, len(frames), _PIECE):
         piece = source.read(start, min(start + _PIECE, len(frames))).select_cameras((camera,))
@@ -126,6 +132,7 @@ def follow_people(
             f"{source.source}: nobody is seen in camera '{camera}': in no frame of {len(frames)} are there "
             f"{settings.least_joints} joints with a confidence above 0"
         )
+    seen = _with_shares(seen)
     scale = MEAN_HEIGHT / max(float(np.nanquantile(largest, _NEAREST)), 1.0)
     tracks = Tracks(frames, rate, settings.association)
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
@@ -137,6 +144,16 @@ def follow_people(
     least = min(settings.least_seconds * rate / step, 0.1 * len(frames))
     people = _sorted_people(found, least)
     return ViewPeople(tuple(people), frames, camera, skeleton, source.fps, mapping.missing, source.source)
+
+
+def _with_shares(seen: list[_Detections]) -> list[_Detections]:
+    """Bring confidences to 0 to 1, where the detector gives per cent or a score without a bound.
+
+    They are then told by what a tenth of the joints surpasses: a single wild score says nothing of the others.
+    """
+    every = np.concatenate([confidence[confidence > 0] for *_, confidence in seen])
+    top = max(float(np.quantile(every, _SUREST)), 1.0)
+    return [(rows, place, xy, np.minimum(confidence / top, 1.0)) for rows, place, xy, confidence in seen]
 
 
 def _without_sides(xy: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from posekit.camera import Camera
 from posekit.lifting.body_tree import MEAN_HEIGHT, BodyTree
 from posekit.lifting.inputs import USUAL_FPS, ViewPeople, ViewPerson, usual_extent
+from posekit.lifting.shown import leaning, turned_back, with_hips, with_middles
 from posekit.lifting.swaps import find_swaps
 from posekit.lifting.trajectory import root_path
 from posekit.lifting.video import PersonInVideo, RefinementSettings, bridged, refine_person
@@ -195,25 +196,29 @@ def _lift_frames(
     """Run the lifter on every row that has detections: poses (N, J, 3) in camera axes, confidence (N, J), px per metre (N,).
 
     With a lens, the picture is turned so that the camera looks at the person, whom it then sees as lifters expect people: in
-    the middle of the picture; the pose is turned back. Joints that are missing for no more than `bridge` seconds are put
-    between. rate: rows a second.
+    the middle of the picture; with or without one it is turned so that the person is upright. The pose is turned back. Joints
+    that are missing for no more than `bridge` seconds are put between. rate: rows a second.
     """
     N, J, _ = xy.shape
     poses, trust = np.full((N, J, 3), np.nan), np.zeros((N, J))
     size = np.full(N, np.nan)
-    asked = _with_middles(xy, lifter.skeleton)
+    asked = with_middles(xy, lifter.skeleton)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=-1).any(axis=-1))
     short = _short_gaps(confidence > 0, joined, bridge * rate)
     asked = np.where(short[..., None], _interpolated(asked, joined), asked)
+    angle = leaning(asked, joined, lifter.skeleton)
+    asked = with_hips(asked, angle, lifter.skeleton)
     weight = _asked_weights(asked, confidence, short)
     around = windows_in_stretches(joined, lifter.window, rate)
-    turn = np.eye(3)
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         some = rows[first : first + _ROWS_AT_ONCE]
         seen = asked[around[some]]
-        if camera is not None:
+        turn = turned_back(angle[some])
+        if camera is None:
+            seen = seen @ turn[:, None, :2, :2].swapaxes(-1, -2)
+        else:
             rays = np.concatenate((camera.undistort(seen), np.ones((*seen.shape[:-1], 1))), axis=-1)
-            turn = _turn_to_middle(rays[:, lifter.window // 2], weight[some])
+            turn = turn @ _turn_to_middle(rays[:, lifter.window // 2], weight[some])
             turned = rays @ turn[:, None].swapaxes(-1, -2)
             # Pixels of a usual lens, in case a lifter's numbers know of pixels.
             seen = 1000 * turned[..., :2] / turned[..., 2:]
@@ -232,20 +237,6 @@ def _asked_weights(
     made = short | (there & ~(confidence > 0))
     weights: NDArray[np.float64] = np.where(there, np.where(made, mean / 2, confidence), 0)
     return weights
-
-
-def _with_middles(xy: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.float64]:
-    """Put neck and mid-hip where the lifter was taught them, between shoulders and hips, wherever both of these are seen.
-
-    What detectors call neck lies up to 6 cm above that (BODY_25B's); as a measurement it remains what it is.
-    """
-    xy = xy.copy()
-    for middle, side in (("neck", "shoulder"), ("mid_hip", "hip")):
-        if middle in skeleton:
-            between = xy[:, skeleton.indices((f"left_{side}", f"right_{side}"))].mean(axis=1)
-            there = np.isfinite(between).all(axis=-1)
-            xy[there, skeleton.index(middle)] = between[there]
-    return xy
 
 
 def _short_gaps(seen: NDArray[np.bool_], joined: NDArray[np.bool_], longest: float) -> NDArray[np.bool_]:

@@ -138,6 +138,23 @@ def test_the_root_of_one_view_is_no_joint_for_3dpck(tmp_path):
     assert figures["mpjpe_mm"] == pytest.approx(200 * 14 / 15)  # as papers on Human3.6M count it
 
 
+def test_who_sits_at_a_desk_is_measured_from_the_shoulders(tmp_path):
+    truth = moving_person(FRAMES)[:, None]
+    below = LIFTER_15.indices([joint for joint in LIFTER_15.joints if joint.endswith(("hip", "knee", "ankle"))])
+    truth[FRAMES // 4 :, :, below] = np.nan  # hips in a quarter of the frames
+    lifted = moving_person(FRAMES)[:, None] + np.array((0, 3.0, 0))
+    lifted[..., LIFTER_15.index("nose"), :] += (0, 0, 0.2)
+    for name, xyz in (("lifted.h5", lifted), ("true.h5", truth)):
+        F, P, J = xyz.shape[:3]
+        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
+        status = np.where(np.isfinite(xyz).all(axis=-1), 0, 1)
+        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(tmp_path / name)
+    figures = evaluate(tmp_path, "lifted.h5", "true.h5")
+    # The nose alone is off its place against the shoulders; there are 8 joints in each frame, and 7 more in a quarter of them.
+    assert figures["mpjpe_mm"] == pytest.approx(200 * FRAMES / (8 * FRAMES + 7 * FRAMES // 4))
+    assert figures["share_found"] == 1
+
+
 def test_actions_count_alike_in_their_mean(files, tmp_path, capsys):
     actions = tmp_path / "actions.csv"
     actions.write_text("0,1,short\n2,11,long\n")

@@ -54,6 +54,18 @@ def test_translations_minimise_the_dense_cost() -> None:
     np.testing.assert_allclose(solve_translations(normal, right, JOINED, weights), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("rate", [30.0, 240.0, 1000.0])
+def test_smoothness_at_a_high_rate_draws_nobody_to_the_camera(rate: float) -> None:
+    N = 500
+    place, held = np.array((0.5, -0.2, 4.0)), 200.0  # as tightly as fifteen joints hold a distance
+    normal = np.broadcast_to(held * np.eye(3), (N, 3, 3))
+    right = np.broadcast_to(held * place, (N, 3))
+    weights = np.full(3, (1.0 / rate**2) ** -2)
+    found = solve_translations(normal, right, np.ones(N - 1, dtype=np.bool_), weights)
+    # 2 mm: what rounding needs against a smoothness of 1e12, at 1000 frames a second.
+    np.testing.assert_allclose(found, np.broadcast_to(place, (N, 3)), atol=0.002)
+
+
 def test_bridged_rows_lie_straight_between_those_of_their_own_stretch() -> None:
     values = np.array([0, np.nan, 2, np.nan, np.nan, 10, np.nan, 12, np.nan, 5.0])[:, None]
     filled = bridged(values, JOINED)[:, 0]

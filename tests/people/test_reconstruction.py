@@ -285,7 +285,9 @@ def test_sure_detections_beyond_the_picture_ask_whether_the_video_was_resized():
     narrow = Rig(tuple(replace(camera, size=(600, camera.size[1])) for camera in scene.rig.cameras))
     beyond = scene.keypoints.xy[..., 0] > 600
     assert beyond.mean() > 0.2
-    with pytest.warns(PosekitWarning, match=r"scene: \d+ % of what camera '.*' detected lies beyond its picture of 600 x"):
+    with pytest.warns(
+        PosekitWarning, match=r"scene: \d+ % of what camera '.*' detected lies beyond its picture of 600 x"
+    ):
         reconstruct_people(scene.keypoints, narrow)
     unsure = replace(scene.keypoints, confidence=np.where(beyond, 0.2, scene.keypoints.confidence))
     with warnings.catch_warnings():
