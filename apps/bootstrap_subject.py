@@ -36,11 +36,12 @@ def read_labels(path: Path, capture: "Capture", rig: "Rig", skeleton: str | None
         raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
     sizes = {camera.name: camera.size for camera in rig.cameras}
     try:
-        source = open_keypoints(path, None, capture.fps, sizes)
+        source = open_keypoints(path, skeleton, capture.fps, sizes)
     except PosekitError:
+        # The name may be that of --keypoints alone.
         if skeleton is None:
             raise
-        source = open_keypoints(path, skeleton, capture.fps, sizes)
+        source = open_keypoints(path, None, capture.fps, sizes)
     labels = match_keypoint_cameras(source, tuple(capture.videos)).read(0, len(source.frames))
     labels = replace(labels, source=str(path))
     for camera in labels.cameras:

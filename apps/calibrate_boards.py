@@ -39,11 +39,10 @@ class _Result:
 
 def calibrate(config: "CalibrateConfig") -> None:
     """Run ``posekit calibrate FOLDER --board``."""
-    from rich.console import Console
-
     from posekit.apps.calibrate_lenses import find_lenses, finish_lenses, given_lenses
     from posekit.apps.calibrate_world import check_world, read_world_inputs
     from posekit.apps.progress import progress_bars
+    from posekit.apps.tables import figures_console
     from posekit.calibration.boards.board import parse_board
     from posekit.calibration.boards.capture import find_board_capture
     from posekit.calibration.boards.search import film_views
@@ -66,7 +65,7 @@ def calibrate(config: "CalibrateConfig") -> None:
             motion=config.time_offsets != "off",
             progress=lambda done, total: progress("pictures", done, total),
         )
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = figures_console()
     for note in found.notes:
         console.print(note)
     lenses, calibrated, without = find_lenses(config, found.views, given)

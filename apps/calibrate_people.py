@@ -13,8 +13,6 @@ def refine(config: "CalibrateConfig") -> None:
     """Run ``posekit calibrate --refine``."""
     import time
 
-    from rich.console import Console
-
     from posekit.apps.calibrate_world import (
         check_world,
         identified_people,
@@ -23,6 +21,7 @@ def refine(config: "CalibrateConfig") -> None:
         whole_way,
     )
     from posekit.apps.provenance import write_record
+    from posekit.apps.tables import figures_console
     from posekit.calibration.formats import read_rig, write_aniposelib
     from posekit.calibration.people.refinement import refine_rig
     from posekit.calibration.report.page import words_section, write_report
@@ -33,7 +32,7 @@ def refine(config: "CalibrateConfig") -> None:
     assert config.refine is not None
     assert config.keypoints is not None
     assert config.out is not None
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = figures_console()
     start = time.perf_counter()
     whole = read_rig(config.refine)
     points = read_world_inputs(config).points

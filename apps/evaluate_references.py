@@ -54,6 +54,7 @@ def against_references(inputs: "Inputs", match_distance: float) -> dict[str, Any
         **pose_figures(matched, reference, inputs, root),
         **({"actions": actions, "actions_mean": _mean_of(actions)} if actions else {}),
         "relative_to_root": inputs.of_one_view and bool(root),
+        "root": [joints[place] for place in root],
         "reference_points_unsure": unsure,
         "people_matched": int((matches.person_of >= 0).sum()),
         "match_distance_m": match_distance,
@@ -130,7 +131,8 @@ def pose_figures(
     rooted = (metrics.relative_to(estimate, root), metrics.relative_to(reference, root)) if root else None
     compared = rooted if inputs.of_one_view and rooted else (estimate, reference)
     errors = metrics.keypoint_errors(*compared)
-    counted = np.asarray(np.isfinite(reference).all(axis=-1))
+    # Where the reference lacks the root, nothing can be said of a pose relative to it.
+    counted = np.asarray(np.isfinite(compared[1]).all(axis=-1))
     tested = counted.copy()
     if compared is rooted and len(root) == 1:
         tested[..., root[0]] = False

@@ -30,7 +30,10 @@ def print_figures(console: Any, figures: dict[str, Any]) -> None:
             )
         if figures["relative_to_root"]:
             told = f"; after one rotation for all frames {number(figures['mpjpe_turned_mm'], 1)} mm"
-            console.print(f"of one view: MPJPE and PCK are relative to the root, in the result's own axes{told}")
+            root = " and ".join(joint.replace("_", " ") for joint in figures["root"])
+            console.print(
+                f"of one view: MPJPE and PCK are relative to the root ({root}), in the result's own axes{told}"
+            )
             reflected = number(figures["pa_mpjpe_reflected_mm"], 1)
             console.print(f"PA- is without reflections; with them, as RepNet's script has it, {reflected} mm")
     if "held_out" in figures:

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-#: Columns of what is written to a file or a pipe, which has no width of its own.
-_FILE_WIDTH = 128
+#: Columns of what is written to a file or a pipe, which has no width of its own: more than any table takes.
+_FILE_WIDTH = 10_000
 
 
 def figures_console() -> "Console":

@@ -43,6 +43,8 @@ def check(config: "TrainConfig") -> "SizeSchedule":
         require_file(path, "crops.h5 of posekit bootstrap")
     if config.unlabelled is not None and config.teacher is None:
         raise PosekitError("--unlabelled: pictures without labels teach nothing without --teacher")
+    if config.teacher_size is not None and config.teacher is None:
+        raise PosekitError("--teacher-size: found without --teacher, there is nobody to show crops to")
     # It says itself what it cannot be.
     DistillationSettings(config.teacher_weight, config.temperature, config.feature_weight, config.teacher_size)
     return parse_sizes(config.sizes)

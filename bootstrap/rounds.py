@@ -230,7 +230,11 @@ def without_neighbours(
     second, one frame at least; nearer, down to the judging frames alone, where that would leave less than a third of them all.
     """
     places = np.flatnonzero(candidates)
-    far = np.abs(places[:, None] - np.unique(judging)).min(axis=1, initial=len(candidates))
+    # Beyond both ends, farther than any reach, so that every frame has a mark before it and one after it.
+    beyond = 2 * len(candidates) + round(rate or _USUAL_RATE)
+    marks = np.concatenate(([-beyond], np.unique(judging), [len(candidates) + beyond]))
+    after = np.searchsorted(marks, places)
+    far = np.minimum(marks[after] - places, places - marks[after - 1])
     kept = np.zeros_like(candidates)
     for reach in range(max(1, round((rate or _USUAL_RATE) / 10)), -1, -1):
         left = places[far > reach]

@@ -23,6 +23,9 @@ Progress = Callable[[str, int, int], None]
 #: Nine tenths of normal errors in two directions lie within so many times their mean: sqrt(-2 ln 0.1) / sqrt(pi / 2).
 NINE_TENTHS = 1.712
 
+#: Instances that two views have in fewer than one in so many frames are crumbs, not what somebody looked for and found.
+_FEW_FRAMES = 50
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -135,16 +138,21 @@ class Target(ABC):
         return instance // len(self.part_names), self.part_names[instance % len(self.part_names)]
 
     def has_instances(self, keypoints: Keypoints2D) -> bool:
-        """Whether anything was detected of the instances; files may have places for their joints, and nothing in them."""
+        """Whether the instances were looked for and found: files may have places for their joints, and next to nothing in them.
+
+        That is, whether two views have some of an instance in one of 50 frames in which anybody is seen.
+        """
         if keypoints.skeleton != self.full_skeleton(keypoints.skeleton):
             return False
-        return bool((keypoints.confidence[..., self.joints(keypoints.skeleton)] > 0).any())
+        everybody = (keypoints.confidence > 0).any(axis=(1, 2, 3))
+        seen = (keypoints.confidence[..., self.joints(keypoints.skeleton)] > 0).any(axis=(2, 3, 4))  # (F, C)
+        return bool(_FEW_FRAMES * ((seen.sum(axis=1) >= 2) & everybody).sum() >= max(int(everybody.sum()), 1))
 
     def take(self, keypoints: Keypoints2D) -> InstanceDetections:
         """Take the instances out of whole people's detections; nothing where the skeleton lacks them."""
         F, C, P = keypoints.confidence.shape[:3]
         shape = (F, C, self.instance_count(P), self.skeleton.joint_count)
-        if not self.has_instances(keypoints):
+        if keypoints.skeleton != self.full_skeleton(keypoints.skeleton):
             return InstanceDetections(np.full((*shape, 2), np.nan), np.zeros(shape))
         joints = self.joints(keypoints.skeleton)
         return InstanceDetections(

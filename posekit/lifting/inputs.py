@@ -25,6 +25,9 @@ _NEAREST = 0.9
 #: Quantile of the confidences that counts as sure, where they are no shares.
 _SUREST = 0.9
 
+#: A joint of less than this part of that confidence is a guess.
+_GUESSED = 0.1
+
 #: Of a piece of the frames: their range, and of each detection its frame's place, joints (J, 2) px and confidence (J,).
 _Detections = tuple[range, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -132,7 +135,7 @@ def follow_people(
             f"{source.source}: nobody is seen in camera '{camera}': in no frame of {len(frames)} are there "
             f"{settings.least_joints} joints with a confidence above 0"
         )
-    seen = _with_shares(seen)
+    seen = _sure_shares(seen, settings.least_joints)
     scale = MEAN_HEIGHT / max(float(np.nanquantile(largest, _NEAREST)), 1.0)
     tracks = Tracks(frames, rate, settings.association)
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
@@ -146,14 +149,21 @@ def follow_people(
     return ViewPeople(tuple(people), frames, camera, skeleton, source.fps, mapping.missing, source.source)
 
 
-def _with_shares(seen: list[_Detections]) -> list[_Detections]:
-    """Bring confidences to 0 to 1, where the detector gives per cent or a score without a bound.
+def _sure_shares(seen: list[_Detections], least_joints: int) -> list[_Detections]:
+    """Bring confidences to 0 to 1, where the detector gives per cent or a score without a bound, and drop guesses.
 
-    They are then told by what a tenth of the joints surpasses: a single wild score says nothing of the others.
+    Scores are told by what a tenth of the joints surpasses: a single wild one says nothing of the others. Guesses are joints
+    of less than a tenth of that, which many detectors place somewhere when a desk or the picture's edge hides them.
     """
     every = np.concatenate([confidence[confidence > 0] for *_, confidence in seen])
-    top = max(float(np.quantile(every, _SUREST)), 1.0)
-    return [(rows, place, xy, np.minimum(confidence / top, 1.0)) for rows, place, xy, confidence in seen]
+    sure = float(np.quantile(every, _SUREST))
+    shares = []
+    for rows, place, xy, confidence in seen:
+        guessed = confidence < _GUESSED * sure
+        share = np.where(guessed, 0.0, np.minimum(confidence / max(sure, 1.0), 1.0))
+        left = (share > 0).sum(axis=-1) >= least_joints
+        shares.append((rows, place[left], np.where(guessed[..., None], np.nan, xy)[left], share[left]))
+    return shares
 
 
 def _without_sides(xy: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.float64]:

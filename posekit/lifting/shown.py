@@ -18,9 +18,12 @@ from posekit.skeleton import Skeleton
 #: 90 and no better than a pose of anybody at 135.
 _LEANING = (np.radians(50.0), np.radians(80.0))
 
+#: Cosine between the picture's downward direction and the head's, from which on the head tells nothing of up: 50 degrees.
+_BENT = 0.643
+
 _UPPER = ("left_shoulder", "right_shoulder")
 _LOWER = ("left_knee", "right_knee", "left_ankle", "right_ankle")
-_HIPS = ("left_hip", "right_hip")
+_HIPS = ("mid_hip", "left_hip", "right_hip")
 #: Bones whose extent in the picture tells a size when there is no trunk to be seen.
 _TELLING = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "nose")
 
@@ -45,15 +48,22 @@ def leaning(
     """Return the angle (radians, clockwise) by which to turn back each row's picture for the person to be upright in it.
 
     xy: px, y down, NaN where missing. joined: whether a row and the next follow each other in time. A person's own up leads
-    from knees and ankles (from the hips where there are none of these) to the shoulders; rows that do not show it have that of
-    the rows around them. 0 for whoever is about upright: who bends or climbs before a level camera is shown so.
+    from knees and ankles (from the hips where there are none of these) to the shoulders, and where neither is seen from the
+    shoulders to the nose; rows that do not show it have that of the rows around them. 0 for whoever is about upright.
     """
     upper = _mean_of(xy, skeleton.indices(_UPPER))
     lower = _mean_of(xy, skeleton.indices(_LOWER))
     hips = _mean_of(xy, skeleton.indices(_HIPS))
     up = upper - np.where(np.isfinite(lower), lower, hips)
     with np.errstate(invalid="ignore", divide="ignore"):
-        up = bridged(up / np.linalg.norm(up, axis=-1, keepdims=True), joined)
+        up = up / np.linalg.norm(up, axis=-1, keepdims=True)
+        if "nose" in skeleton.joints:
+            head = xy[:, skeleton.index("nose")] - upper
+            head = head / np.linalg.norm(head, axis=-1, keepdims=True)
+            # A nose below the shoulders is of one who bends over a table, more often than of a camera upside down.
+            tells = ~np.isfinite(up).all(axis=-1) & (head[:, 1] < _BENT)
+            up = np.where(tells[:, None], head, up)
+        up = bridged(up, joined)
     angle = np.nan_to_num(np.arctan2(up[:, 0], -up[:, 1]))
     share = np.clip((np.abs(angle) - _LEANING[0]) / (_LEANING[1] - _LEANING[0]), 0, 1)
     turned: NDArray[np.float64] = angle * share

@@ -24,9 +24,11 @@ class RenamedKeypoints:
 def match_keypoint_cameras(keypoints: KeypointSource, names: Sequence[str]) -> KeypointSource:
     """Call the cameras of 2D keypoints by the names of the capture, by the rule of `posekit.camera.match_camera_names`.
 
-    cam0 and cam1 are cam0_test.mp4 and cam1_test.mp4. Warns, naming the pairs; returned as they are where it is not clear.
+    cam0 and cam1 are cam0_test.mp4 and cam1_test.mp4, of which there may be more. Warns, naming the pairs; returned as they are
+    where it is not clear.
     """
-    pairs = pair_camera_names(keypoints.cameras, names)
+    # Asked the other way round: a capture may have more cameras than the keypoints, which are of some of its videos.
+    pairs = {own: name for name, own in pair_camera_names(names, keypoints.cameras).items()}
     if not pairs:
         return keypoints
     told = ", ".join(f"{old} is taken for {new}" for old, new in pairs.items())

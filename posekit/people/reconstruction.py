@@ -30,7 +30,8 @@ from posekit.skeleton import HAND_FINGERS, Skeleton
 #: Frames in memory at once: with 8 cameras, 4 slots and 67 joints 0.2 GB, arrays of the work included.
 PIECE_FRAMES = 1024
 
-#: Detectors place joints outside of the picture: few that they are sure of, many others where legs are hidden by a desk.
+#: Of the joints that detectors are sure of, this many may be placed outside of the picture. Of the others, which are not
+#: counted, there are more where a desk hides the legs.
 _OUTSIDE_SHARE = 0.1
 
 #: The agreement of the views is measured on at most so many frames, in blocks over the whole capture.

@@ -99,6 +99,10 @@ class Distillation(nn.Module):
         super().__init__()
         if student.joints != teacher.model.joints:
             raise PosekitError(f"teacher: found {teacher.model.joints} joints, expected the student's {student.joints}")
+        if settings.teacher_size is not None and student.distribution_sigma is None:
+            raise PosekitError(
+                "distillation: the teacher's size: a student of heights learns them at the teacher's own size"
+            )
         self.teacher = teacher
         self.settings = settings
         self.sigma = student.distribution_sigma

@@ -155,6 +155,21 @@ def test_who_sits_at_a_desk_is_measured_from_the_shoulders(tmp_path):
     assert figures["share_found"] == 1
 
 
+def test_poses_whose_root_the_reference_lacks_do_not_count_as_wrong(tmp_path):
+    truth = moving_person(FRAMES)[:, None]
+    lifted = truth.copy()
+    below = LIFTER_15.indices([joint for joint in LIFTER_15.joints if joint.endswith(("hip", "knee", "ankle"))])
+    truth[: 2 * FRAMES // 5, :, below] = np.nan
+    for name, xyz in (("lifted.h5", lifted), ("true.h5", truth)):
+        F, P, J = xyz.shape[:3]
+        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
+        status = np.where(np.isfinite(xyz).all(axis=-1), 0, 1)
+        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(tmp_path / name)
+    figures = evaluate(tmp_path, "lifted.h5", "true.h5")
+    assert (figures["mpjpe_mm"], figures["pck150"], figures["auc150"], figures["share_found"]) == (0, 1, 1, 1)
+    assert figures["root"] == ["mid_hip"]
+
+
 def test_actions_count_alike_in_their_mean(files, tmp_path, capsys):
     actions = tmp_path / "actions.csv"
     actions.write_text("0,1,short\n2,11,long\n")

@@ -44,7 +44,13 @@ def test_places_for_hands_with_nothing_in_them_are_no_hands():
     body = Keypoints2D(xy, confidence, ("a", "b"), np.arange(3), full, 30.0)
     assert not HandTarget().has_instances(body)
     confidence[1, 0, 0, full.part("left_hand")[4]] = 0.5
-    assert HandTarget().has_instances(replace(body, xy=xy, confidence=confidence))
+    assert not HandTarget().has_instances(replace(body, xy=xy, confidence=confidence))  # a crumb in one view
+    both = confidence.copy()
+    both[1, 1, 0, full.part("left_hand")[5]] = 0.5
+    assert HandTarget().has_instances(replace(body, xy=xy, confidence=both))
+    long = {name: np.repeat(array, 60, axis=0) for name, array in (("xy", xy), ("confidence", both))}
+    long["confidence"][[number for number in range(180) if number != 60], ..., BODY_25B.joint_count :] = 0
+    assert not HandTarget().has_instances(replace(body, frames=np.arange(180), **long))  # one frame of 180
     assert HandTarget().take(replace(body, xy=xy, confidence=confidence)).confidence[1, 0].tolist() == [
         [0.5 if joint == 4 else 0.0 for joint in range(21)],
         [0.0] * 21,

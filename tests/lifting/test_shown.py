@@ -118,6 +118,40 @@ def test_who_shows_the_upper_body_alone_is_lifted_upright_and_in_place() -> None
     assert np.linalg.norm(person.xyz[:, 0] - truth[:, 0], axis=-1).mean() < 0.4
 
 
+def test_a_nose_tells_up_where_no_trunk_is_seen_unless_it_is_below_the_shoulders() -> None:
+    xy = standing()
+    xy[LIFTER_15.index("nose")] = 0, -300
+    xy[BELOW] = np.nan
+    leans = [
+        np.degrees(leaning(turned(xy, d)[None], np.zeros(0, dtype=np.bool_), LIFTER_15)) for d in (0, 90, 125, 150)
+    ]
+    np.testing.assert_allclose(np.concatenate(leans), [0, 90, 125, 0], atol=1e-9)
+
+
+def test_a_mid_hip_that_is_seen_stays_and_tells_up() -> None:
+    xy = turned(standing(), 90)[None]
+    xy[:, np.setdiff1d(BELOW, LIFTER_15.index("mid_hip"))] = np.nan
+    np.testing.assert_allclose(np.degrees(leaning(xy, np.zeros(0, dtype=np.bool_), LIFTER_15)), [90])
+    np.testing.assert_array_equal(with_hips(xy, np.zeros(1), LIFTER_15), xy)
+
+
+@pytest.mark.parametrize("times", [1.0, 100.0])
+def test_legs_that_are_guessed_are_as_good_as_missing(times: float) -> None:
+    keypoints = filmed_by(camera())
+    confidence = np.full(keypoints.confidence.shape, times)
+    confidence[..., BELOW] = 0.05 * times
+    guessed = keypoints.xy.copy()
+    guessed[..., BELOW, 1] = 1070  # along the picture's lower edge
+    missing = keypoints.xy.copy()
+    missing[..., BELOW, :] = np.nan
+    (one,) = follow_people(replace(keypoints, xy=guessed, confidence=confidence), "cam", LIFTER_15).people
+    (other,) = follow_people(
+        replace(keypoints, xy=missing, confidence=np.where(confidence < times, 0, confidence)), "cam", LIFTER_15
+    ).people
+    np.testing.assert_array_equal(one.xy, other.xy)
+    np.testing.assert_array_equal(one.confidence, other.confidence)
+
+
 @pytest.mark.parametrize("times", [0.5, 1.0, 8.0, 100.0])
 def test_confidences_of_any_scale_become_shares(times: float) -> None:
     keypoints = filmed_by(camera())
