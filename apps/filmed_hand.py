@@ -214,7 +214,7 @@ def learn_true_labels(
     initial = initial_samples(start, settings, run, show)
     detector = start.detector
     for number in range(1, settings.rounds + 1):
-        detector, _ = train_detector(detector, true_crops, initial, settings, number, show)
+        detector, _ = train_detector(detector, true_crops, initial, settings, number, show, first=start.detector)
     return detector
 
 

@@ -81,10 +81,10 @@ def bootstrap(
     history, told = [figures], _tell(gates, ())
     finished = on_round or (lambda _: None)
     finished(0)
-    best, without_gain = figures, 0
+    first, best, without_gain = detector, figures, 0
     missed = np.asarray((state.found.confidence <= 0).all(axis=-1))
     for number in range(1, settings.rounds + 1):
-        after, trained, figures, gates = _round(run, state, detector, number)
+        after, trained, figures, gates = _round(run, state, detector, number, first)
         figures["finds"] = finds_by_camera(after.evidence, missed, run.scene.rig.names)
         (before, now), frames = _agreeing_joints(best, figures)
         drift = judge_drift(figures, best, now, before, frames=frames)
@@ -191,13 +191,13 @@ def _reconstruction(settings: BootstrapSettings, min_views: int) -> Reconstructi
 
 
 def _round(
-    run: Run, state: RoundState, detector: HandDetector, number: int
+    run: Run, state: RoundState, detector: HandDetector, number: int, first: HandDetector
 ) -> tuple[RoundState, HandDetector, dict[str, Any], Gates]:
     """Labels, training, detection, triangulation; returns the state after them, the detector and the round's figures."""
     place = run.folder / f"round_{number}"
     place.mkdir(exist_ok=True)
     counts = label_step(run, state, _not_to_learn_from(run), place, number)
-    detector = train_step(run, detector, place, number)
+    detector = train_step(run, detector, place, number, first)
     detections = detect_step(run, state.boxes, state.detections, detector, place)
     after, gates = triangulate_step(run, detections, place)
     moved_px, moved_b = label_movement(state, after, run.scene.rig)

@@ -25,7 +25,10 @@ class BootstrapSettings:
     0.2, of which here a calibrated probability is asked, and there the height of a peak. heldout_share: share of the frames,
     in blocks of time, by which the rounds are judged; no label is made of them, nor of a quarter as many before and after
     them. initial_samples: pictures of T0, the synthetic hands that are mixed in; initial_share: T0's share of every batch.
-    steps, batch_size, learning_rate: of the training. refine: whether the rig is first refined on the people who move in it;
+    steps, batch_size, learning_rate: of the training. first_share: of a round's weights, what is left of those that the rounds
+    began with; the rest is the training's (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). It keeps much of
+    what labels that err alike in all views would undo, round after round; where there is no T0, the first detector knows
+    nothing else, and takes no part. refine: whether the rig is first refined on the people who move in it;
     "auto" does so where its residual is so large that hardly any joints of an instance could agree. seed: of all chance.
     training_device: "cpu" or "cuda". training_processes: of this machine, that train a round together, each on batches of its
     own and, with "cuda", on its own device. checkpoint_steps: training steps between two checkpoints, of which a killed run
@@ -42,6 +45,7 @@ class BootstrapSettings:
     steps: int = 160
     batch_size: int = 24
     learning_rate: float = 3e-3
+    first_share: float = 0.3
     refine: RefineRig = "auto"
     seed: int = 0
     training_device: str = "cpu"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from posekit.bootstrap.capture_tasks import detect_in_capture
@@ -33,7 +34,9 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import write_json
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.models.cpm import ConvolutionalPoseMachine
 from posekit.people.hands import steady_box_sides
+from posekit.training.hand_training import pose_machine_of
 from posekit.training.samples import LabelledCrops, MixedSource
 
 #: Of a round's labels one in so many is kept from training where nothing else tells what a peak's height is worth.
@@ -153,14 +156,19 @@ def frames_rejected_in(run: Run, frames: NDArray[np.int64], instances: int) -> N
     return rejected
 
 
-def train_step(run: Run, detector: HandDetector, place: Path, number: int) -> HandDetector:
-    """Train on T0 and this round's labels, where it has any, from the present detector's weights."""
+def train_step(
+    run: Run, detector: HandDetector, place: Path, number: int, first: HandDetector | None = None
+) -> HandDetector:
+    """Train on T0 and this round's labels, where it has any, from the present detector's weights.
+
+    first: the detector that the rounds began with.
+    """
     weights, checkpoint = place / run.target.weights_name, place / "training.pt"
     if not weights.exists():
         with timed(place, "training"):
             crops = load_crops(place / "crops.h5") if number else None
             trained, history = train_detector(
-                detector, crops, run.initial, run.settings, number, run.progress, checkpoint
+                detector, crops, run.initial, run.settings, number, run.progress, checkpoint, first
             )
         save_detector(weights, trained, {"round": number, "history": history})
     checkpoint.unlink(missing_ok=True)
@@ -176,10 +184,12 @@ def train_detector(
     number: int,
     progress: Progress,
     checkpoint: Path | None = None,
+    first: HandDetector | None = None,
 ) -> tuple[HandDetector, list[dict[str, float]]]:
     """Train a copy of the detector on labels and T0 as round `number` does, round 0 on T0 alone; returns it and the losses.
 
-    checkpoint: where an interrupted training is taken up again from.
+    checkpoint: where an interrupted training is taken up again from. first: the detector that the rounds began with, of whose
+    weights some is kept (`BootstrapSettings.first_share`) where there is a T0.
     """
     parts, heldout = list(initial_samples.training), initial_samples.heldout
     # T0's parts share its share; without a T0 there are the labels alone.
@@ -194,7 +204,18 @@ def train_detector(
         progress(f"round {number}: training, loss {loss:.2e}", step, settings.steps)
 
     model, history = train_round(job, report)
+    if first is not None and initial_samples.heldout is not None:
+        mix_weights(model, pose_machine_of(first, "bootstrap"), settings.first_share)
     return calibrate_confidence(replace(detector, model=model), heldout), history
+
+
+def mix_weights(model: ConvolutionalPoseMachine, other: ConvolutionalPoseMachine, share: float) -> None:
+    """Move a model's weights, and what its batch norms have measured, towards another's by `share` of the way, in place."""
+    others = other.state_dict()
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():  # not the batches that norms have counted
+                value.lerp_(others[name].to(value), share)
 
 
 def _split_for_confidence(crops: LabelledCrops) -> tuple[LabelledCrops, LabelledCrops]:

@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import load
 
 from bootstrap_processes import weights_of_all
+from posekit.bootstrap.initial_samples import InitialSamples
 from posekit.bootstrap.round_training import RoundTraining, train_round
 from posekit.bootstrap.settings import BootstrapSettings
+from posekit.bootstrap.steps import train_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.training.processes import run_together
 from posekit.training.samples import LabelledCrops
@@ -56,3 +58,26 @@ def test_cut_off_it_goes_on_from_its_checkpoint(job, of_both, tmp_path):
     assert [entry["step"] for entry in history] == [5, 10, 12]
     found = model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in of_both[0].items())
+
+
+def test_of_the_first_detectors_weights_a_share_stays_where_there_is_a_t0(job):
+    settings = dataclasses.replace(SETTINGS, steps=3, training_processes=1)
+    first, crops = HandDetector(tiny_model(seed=5), 48, None), job.source
+    present, with_t0 = dataclasses.replace(job.detector, shapes=None), InitialSamples((crops,), crops)
+
+    def trained(initial, share=0.3):
+        changed = dataclasses.replace(settings, first_share=share)
+        detector, _ = train_detector(present, crops, initial, changed, 1, lambda *_: None, first=first)
+        return detector.model.state_dict()
+
+    alone, mixed, other = trained(with_t0, 0.0), trained(with_t0), first.model.state_dict()
+    for name, value in alone.items():
+        if value.is_floating_point():
+            expected = 0.7 * value.double() + 0.3 * other[name].double()
+            np.testing.assert_allclose(mixed[name].double(), expected, rtol=1e-5, atol=1e-7)
+        else:
+            assert torch.equal(mixed[name], value)
+    assert not torch.equal(alone["stages.0.0.weight"], mixed["stages.0.0.weight"])
+    # A skeleton of which nothing can be drawn was learnt from a few labels: there is nothing to keep.
+    without_t0 = InitialSamples((), None)
+    assert all(torch.equal(trained(without_t0)[name], value) for name, value in trained(without_t0, 0.0).items())
