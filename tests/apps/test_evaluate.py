@@ -122,16 +122,21 @@ def test_poses_that_are_turned_and_torn(files, scene, tmp_path):
     assert figures["pa_mpjpe_mm"] < figures["n_mpjpe_mm"] < figures["mpjpe_root_mm"] < figures["mpjpe_mm"]
 
 
+def save_pair(folder, lifted, truth):
+    """Write people (F, P, J, 3) that one camera's picture was lifted to, and the true ones, NaN where there is nothing."""
+    for name, xyz in (("lifted.h5", lifted), ("true.h5", truth)):
+        F, P, J = xyz.shape[:3]
+        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
+        status = np.where(np.isfinite(xyz).all(axis=-1), 0, 1)
+        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(folder / name)
+
+
 def test_the_root_of_one_view_is_no_joint_for_3dpck(tmp_path):
     truth = moving_person(FRAMES)[:, None]
     root = LIFTER_15.index("mid_hip")
     wrong = truth + np.array((0.2, 0, 0))
     wrong[..., root, :] = truth[..., root, :]
-    for name, xyz in (("lifted.h5", wrong), ("true.h5", truth)):
-        F, P, J = xyz.shape[:3]
-        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
-        status = np.zeros((F, P, J))
-        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(tmp_path / name)
+    save_pair(tmp_path, wrong, truth)
     figures = evaluate(tmp_path, "lifted.h5", "true.h5")
     # Every joint but the root is 200 mm off; the root, which is 0 mm from itself, would make it 1 of 15.
     assert (figures["pck150"], figures["auc150"]) == (0, 0)
@@ -144,11 +149,7 @@ def test_who_sits_at_a_desk_is_measured_from_the_shoulders(tmp_path):
     truth[FRAMES // 4 :, :, below] = np.nan  # hips in a quarter of the frames
     lifted = moving_person(FRAMES)[:, None] + np.array((0, 3.0, 0))
     lifted[..., LIFTER_15.index("nose"), :] += (0, 0, 0.2)
-    for name, xyz in (("lifted.h5", lifted), ("true.h5", truth)):
-        F, P, J = xyz.shape[:3]
-        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
-        status = np.where(np.isfinite(xyz).all(axis=-1), 0, 1)
-        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(tmp_path / name)
+    save_pair(tmp_path, lifted, truth)
     figures = evaluate(tmp_path, "lifted.h5", "true.h5")
     # The nose alone is off its place against the shoulders; there are 8 joints in each frame, and 7 more in a quarter of them.
     assert figures["mpjpe_mm"] == pytest.approx(200 * FRAMES / (8 * FRAMES + 7 * FRAMES // 4))
@@ -160,11 +161,7 @@ def test_poses_whose_root_the_reference_lacks_do_not_count_as_wrong(tmp_path):
     lifted = truth.copy()
     below = LIFTER_15.indices([joint for joint in LIFTER_15.joints if joint.endswith(("hip", "knee", "ankle"))])
     truth[: 2 * FRAMES // 5, :, below] = np.nan
-    for name, xyz in (("lifted.h5", lifted), ("true.h5", truth)):
-        F, P, J = xyz.shape[:3]
-        nothing = np.zeros((F, P, J, 6)), np.zeros((F, P, J, 1), dtype=bool), np.zeros((F, P, J, 1))
-        status = np.where(np.isfinite(xyz).all(axis=-1), 0, 1)
-        Keypoints3D(xyz, *nothing, status, ("cam",), np.arange(F), LIFTER_15, FPS, name).save(tmp_path / name)
+    save_pair(tmp_path, lifted, truth)
     figures = evaluate(tmp_path, "lifted.h5", "true.h5")
     assert (figures["mpjpe_mm"], figures["pck150"], figures["auc150"], figures["share_found"]) == (0, 1, 1, 1)
     assert figures["root"] == ["mid_hip"]
