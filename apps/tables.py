@@ -1,6 +1,7 @@
 """Tables of figures on the terminal or in a file: narrow, right-aligned, not cut."""
 
 import math
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ _FILE_WIDTH = 10_000
 
 
 def figures_console() -> "Console":
-    """Return where figures are printed: as wide as the terminal; a file has room for all tables."""
+    """Return where figures are printed: as wide as the terminal, or as COLUMNS says; a file has room for all tables."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    # None leaves it to rich, which asks the terminal and COLUMNS.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _FILE_WIDTH
+    return Console(markup=False, highlight=False, width=width)
 
 
 def figures_table(title: str, columns: tuple[str, ...]) -> "Table":

@@ -172,6 +172,7 @@ def test_summary_counts_what_failed():
 def test_own_table(tmp_path, capsys, monkeypatch):
     import posekit.apps.bench_calibration as bench
 
+    monkeypatch.setenv("COLUMNS", "80")
     # The largest rig takes too long for a test: a small one goes the same way, in a process of its own.
     monkeypatch.setattr(bench, "_LARGE_CAMERAS", 3)
     monkeypatch.setattr(bench, "_LARGE_FRAMES", 40)
@@ -187,6 +188,7 @@ def test_own_table(tmp_path, capsys, monkeypatch):
     assert 100 < figures["large"]["memory_mb"] < 2000
     printed = capsys.readouterr().out
     assert "…" not in printed
+    assert max(len(line) for line in printed.splitlines()) <= 100
     assert "corridor" in printed
 
 

@@ -49,7 +49,10 @@ def arguments(capture: Path, *more: str) -> list[str]:
     return ["bench", "hand-captures", *given, *more]
 
 
-def test_table_figures_and_sheets(capture: Path, weights: Path, capsys: pytest.CaptureFixture) -> None:
+def test_table_figures_and_sheets(
+    capture: Path, weights: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     crops = ["hand", "hand-forearm", "arm-twice"]
     extra = ["--png", str(capture / "sheets"), "--json", str(capture / "figures.json"), "--crops", *crops]
     assert main(arguments(capture, "--weights", str(weights), *extra)) == 0
@@ -65,7 +68,7 @@ def test_table_figures_and_sheets(capture: Path, weights: Path, capsys: pytest.C
     assert rows["hand"]["mean_hand_pck02"] == 1.0
     printed = capsys.readouterr().out
     assert all(kind in printed for kind in crops)
-    assert "…" not in printed
+    assert max(len(line) for line in printed.splitlines()) <= 80
     for kind in crops:
         sheet = cv2.imread(str(capture / "sheets" / f"{capture.name}-{kind}.png"))
         assert sheet is not None

@@ -84,7 +84,8 @@ def grey_hands(monkeypatch):
 QUICK = ("--network", "light_hand_cpm", "--hands", "2", "--repeats", "2", "--threads", "1", "--batches", "1", "2")
 
 
-def test_beside_a_peer(tmp_path, capsys, grey_hands):
+def test_beside_a_peer(tmp_path, capsys, monkeypatch, grey_hands):
+    monkeypatch.setenv("COLUMNS", "80")
     python = make_interpreter(tmp_path, STAND_IN)
     arguments = ["bench", "hands", "--peer", str(python), *QUICK, "--json", str(tmp_path / "a.json")]
     assert main(arguments) == 0
@@ -109,6 +110,7 @@ def test_beside_a_peer(tmp_path, capsys, grey_hands):
     assert "hand_landmark_full" in printed
     assert f"{figures['rows'][0]['onnxruntime_network_ms']:.2f}" in printed
     assert "…" not in printed
+    assert max(len(line) for line in printed.splitlines()) <= 80
 
 
 def test_by_itself_the_joints_take_longer_than_the_network(grey_hands):

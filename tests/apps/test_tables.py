@@ -23,6 +23,7 @@ def test_words_of_a_name_stand_below_each_other_and_leave_room_for_figures(capsy
 def test_a_file_has_room_for_any_table(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr(sys, "stdout", file)
+    monkeypatch.delenv("COLUMNS", raising=False)
     table = figures_table("", tuple(f"PCK@{n}" for n in range(60)))
     table.add_row(*(f"0.{n:04d}" for n in range(60)))
     figures_console().print(table)
