@@ -86,6 +86,9 @@ class TrainConfig:
     """Folder to keep the drawn hands in for the next run; 147 kB each. A temporary one if not given."""
     start: Path | None = None
     """Weights to go on from, instead of random ones."""
+    average: tuple[Path, ...] = ()
+    """Weights of the same network whose even mean with the trained ones is written, such as those of --start, or of other runs
+    from them: it often does better on other pictures."""
     backbone_weights: Path | None = None
     """Weights of the network's backbone to begin with, as torchvision, timm or its authors publish them
     (see posekit.models.pretrained)."""
@@ -123,6 +126,8 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
 
     start = _first_weights(config)
     teacher = _trainable(config.teacher) if config.teacher else None
+    network = config.network if start is None else start.architecture
+    average = [_trainable(path, network) for path in config.average]
     others = other_sources(
         config.data,
         config.data_share,
@@ -146,11 +151,10 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
         drawn = drawn_hands(folder, config.hands, config.backgrounds, config.seed, show)
         source = mixed_source(drawn, others)
         fit_on = held_out_hands(config.seed, config.held_out, 0, show, folder)
-        network = config.network if start is None else start.architecture
         report = _reporter(config, network, fit_on, show) if processes.first else None
         settings = _settings(config, sizes, str(device))
         detector, history = train_hand_detector(
-            source, fit_on, settings, start, report, teacher=teacher, processes=processes
+            source, fit_on, settings, start, report, teacher=teacher, average=average, processes=processes
         )
         if not processes.first:
             processes.wait()
@@ -201,13 +205,16 @@ def _first_weights(config: TrainConfig) -> "HandDetector | None":
     return HandDetector(network, CROP, architecture=config.network)
 
 
-def _trainable(path: Path) -> "HandDetector":
-    """Read a detector whose network is torch's."""
+def _trainable(path: Path, network: str | None = None) -> "HandDetector":
+    """Read a detector whose network is torch's; network: which it must be."""
     from posekit.detection.detector_file import load_detector
+    from posekit.errors import PosekitError
     from posekit.training.hand_training import pose_machine_of
 
     detector = load_detector(path)
     pose_machine_of(detector, str(path))
+    if network is not None and detector.architecture != network:
+        raise PosekitError(f"{path}: found weights of {detector.architecture}, expected those of {network}")
     return detector
 
 
@@ -252,7 +259,7 @@ def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str) -> "HandT
 #: What a run may be taken up with although it was begun with another.
 _NOT_IDENTITY = (
     "out", "held_out", "minutes", "device", "precision", "threads", "loaders", "cache", "checkpoint", "checkpoint_every",
-    "save_every", "log",
+    "save_every", "log", "average",
 )  # fmt: skip
 
 

@@ -113,6 +113,7 @@ def data_of(config: "TrainConfig") -> str:
         (config.start, "all weights of"),
         (config.backbone_weights, "the backbone's weights of"),
         (config.teacher, "the answers of"),
+        *((path, "a mean with all weights of") for path in config.average),
     ):
         if path is not None:
             parts.append(f"{what} {path.name} and what that was trained on")

@@ -71,5 +71,5 @@ def parse_sizes(entries: tuple[str, ...]) -> "SizeSchedule":
 
 def files_read(config: "TrainConfig") -> list[Path]:
     """Return the files of weights and labels that the options name."""
-    named = (config.start, config.backbone_weights, config.teacher, *config.crops)
+    named = (config.start, config.backbone_weights, config.teacher, *config.average, *config.crops)
     return [path for path in named if path is not None]

@@ -15,8 +15,9 @@ from posekit.camera import Rig
 from posekit.detection.hand_box import BOX_FACTOR, HandBox, box_from_hand, direction_angle
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.people.association import spans_of
 from posekit.people.hands import reject_impossible_hands
-from posekit.people.reconstruction import ReconstructionSettings
+from posekit.people.reconstruction import ReconstructionSettings, check_scale
 from posekit.skeleton import HAND_21, HAND_FINGERS, Skeleton
 from posekit.training.samples import LabelledCrops
 
@@ -60,7 +61,12 @@ class LoneHandTarget(SubjectTarget):
             raise PosekitError(
                 f"{keypoints.source}: has no hand in any frame of any camera, and no arm beyond which to look"
             )
-        return super().scene(keypoints, rig, settings, min_views)
+        scene = super().scene(keypoints, rig, settings, min_views)
+        # Before fingers are compared with a hand's: of a rig that is not in metres, none would be left to say so.
+        spans = spans_of(scene.people.xyz.reshape(-1, HAND_21.joint_count, 3))
+        if len(spans):
+            check_scale(float(np.median(spans)), HAND_21, rig)
+        return scene
 
     def reconstruct(self, scene: Scene, detections: Keypoints2D, limits: NDArray[np.float64]) -> Keypoints3D:
         """Triangulate the hands, and take out fingers that none can have."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from posekit.bootstrap.capture_tasks import detect_in_capture
@@ -34,7 +33,7 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.io.files import write_json
 from posekit.keypoints import Keypoints2D, Keypoints3D
-from posekit.models.cpm import ConvolutionalPoseMachine
+from posekit.models.averaging import mix_weights
 from posekit.people.hands import steady_box_sides
 from posekit.training.hand_training import pose_machine_of
 from posekit.training.samples import LabelledCrops, MixedSource
@@ -207,15 +206,6 @@ def train_detector(
     if first is not None and initial_samples.heldout is not None:
         mix_weights(model, pose_machine_of(first, "bootstrap"), settings.first_share)
     return calibrate_confidence(replace(detector, model=model), heldout), history
-
-
-def mix_weights(model: ConvolutionalPoseMachine, other: ConvolutionalPoseMachine, share: float) -> None:
-    """Move a model's weights, and what its batch norms have measured, towards another's by `share` of the way, in place."""
-    others = other.state_dict()
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():  # not the batches that norms have counted
-                value.lerp_(others[name].to(value), share)
 
 
 def _split_for_confidence(crops: LabelledCrops) -> tuple[LabelledCrops, LabelledCrops]:

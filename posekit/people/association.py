@@ -89,7 +89,7 @@ class Associator:
         self._frame_of.append(frame_of)
         self._member.append(member)
         self._support.append(support)
-        self._spans.append(_spans(points))
+        self._spans.append(spans_of(points))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a group without a point has no place
             self._places.append(np.nanmedian(points, axis=1))
@@ -283,7 +283,7 @@ def _triangulate_groups(
     return result.points_world.reshape(M, J, 3).numpy(), support.numpy().astype(np.float64)
 
 
-def _spans(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def spans_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Largest side (metres) of the box around every group of points (M, J, 3) that has two or more."""
     finite = np.asarray(np.isfinite(points).all(axis=-1, keepdims=True))
     points, finite = points[finite.sum(axis=(1, 2)) >= 2], finite[finite.sum(axis=(1, 2)) >= 2]

@@ -175,7 +175,7 @@ class PeopleInCapture:
             self._tell("who is who", piece.stop)
         if not anything:
             raise PosekitError(f"{source}: has no detection in any frame of any camera")
-        _check_scale(associator.usual_span(), self._keypoints.skeleton, self.rig)
+        check_scale(associator.usual_span(), self._keypoints.skeleton, self.rig)
         slots = associator.slots()
         if slots.shape[2]:
             return slots
@@ -314,10 +314,11 @@ def _put(result: dict[str, NDArray], found: Triangulation, groups: NDArray[np.in
         result[name][:, :, groups] = values.reshape(F, P, *groups.shape, *values.shape[2:]).numpy()
 
 
-def _check_scale(span: float, skeleton: Skeleton, rig: Rig) -> None:
+def check_scale(span: float, skeleton: Skeleton, rig: Rig) -> None:
     """A rig in millimetres that was read as metres makes people a thousand times too tall; say so.
 
-    span: of whom the skeleton describes, metres; NaN where there is none.
+    span: of whom the skeleton describes, metres; NaN where there is none. Raises PosekitError where nobody can be of such a
+    size, and warns where few are.
     """
     hands_alone = set(skeleton.parts) == {"hand"}
     who, large, usual = ("hands come", 2.0, 0.4) if hands_alone else ("people come", 20.0, 4.0)

@@ -1,7 +1,7 @@
 """From labelled hand crops to a hand detector: train, fit the confidence, measure."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.metrics.hand_agreement import ConfidenceBin, calibration_in_tenths
 from posekit.metrics.keypoints import box_scale, keypoint_errors
+from posekit.models.averaging import average_weights
 from posekit.models.cpm import ConvolutionalPoseMachine
 from posekit.models.hand_networks import HAND_NETWORKS
 from posekit.skeleton import HAND_21
@@ -99,13 +100,15 @@ def train_hand_detector(
     on_progress: Callable[[TrainProgress], None] | None = None,
     *,
     teacher: HandDetector | None = None,
+    average: Sequence[HandDetector] = (),
     processes: Processes | None = None,
 ) -> tuple[HandDetector, list[dict[str, float]]]:
     """Train on `source`; return the detector and the history of the run.
 
     source: crops at the scale of `settings.crop_size` px ones, best larger, so that turning brings in picture. held_out: crops
     of that size that are not trained on, to fit the confidence to. start: a detector to go on from (its weights are copied),
-    instead of a fresh network. teacher: a detector whose maps and features the network learns beside the labels.
+    instead of a fresh network. teacher: a detector whose maps and features the network learns beside the labels. average:
+    detectors of the same network; what is returned is the even mean of their weights and the trained ones.
 
     Raises PosekitError for a network of another name, and what `train` raises.
     """
@@ -116,6 +119,8 @@ def train_hand_detector(
         model = new_network(settings.network)
     else:
         model = copy.deepcopy(pose_machine_of(start, "start")).requires_grad_(True)
+
+    others = [pose_machine_of(detector, "average") for detector in average]
 
     def augmentation(fraction: float) -> Augmentation:
         light = fraction >= 1.0 - settings.light_share
@@ -138,6 +143,7 @@ def train_hand_detector(
         size = settings.distillation.teacher_size or teacher.crop_size
         distillation = Distillation(model, Teacher(answers, size), settings.distillation)
     history = train(model, batches, settings.loop, on_progress, distillation=distillation, processes=processes)
+    average_weights(model, others)
     architecture = settings.network if start is None else start.architecture
     return fit_detector(model, held_out, settings.crop_size, architecture), history
 

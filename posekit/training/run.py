@@ -84,7 +84,7 @@ class TrainingRun:
         self._callable: nn.Module = self.objective
         if processes.count > 1:
             self._callable = DistributedDataParallel(self.objective)
-        self.optimizer = build_optimizer(self.objective, settings)
+        self.optimizer = build_optimizer(self.objective, settings, self._kind)
         # A schedule moves every group in proportion, so that some may be slower than others all along.
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])

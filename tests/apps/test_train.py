@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from posekit.apps import train_data
 from posekit.apps.main import main
@@ -18,7 +18,7 @@ from posekit.detection.detector_file import load_detector, read_training, save_d
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
 from posekit.models.backbones.resnet import ResNet
-from posekit.models.hand_networks import light_hand_cpm
+from posekit.models.hand_networks import light_hand_cpm, tiny_hand_cpm
 from posekit.training.samples import LabelledCrops
 from posekit.training.unlabelled import framed
 
@@ -88,6 +88,7 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys, m
         (["x.safetensors", "--start", "none.safetensors"], "none.safetensors"),
         (["x.safetensors", "--backbone-weights", "none.pth"], "none.pth: found no such file"),
         (["x.safetensors", "--backbone-weights", "a.pth", "--start", "b.safetensors"], "found beside --start"),
+        (["x.safetensors", "--average", "none.safetensors"], "none.safetensors"),
         (["x.safetensors", "--seed", "-1"], "--seed: found -1"),
     ],
 )
@@ -167,6 +168,27 @@ def test_a_student_learns_from_a_teacher_pictures_without_labels_and_a_bootstrap
     assert read_training(config.out)["teacher"] == "teacher.safetensors"
     with pytest.raises(PosekitError, match="steps: found 2, expected 3"):
         train(replace(config, steps=3))
+
+
+@pytest.mark.usefixtures("few_hands_at_a_time")
+def test_the_trained_weights_are_averaged_with_those_named(tmp_path):
+    start, out = tmp_path / "start.safetensors", tmp_path / "hand.safetensors"
+    torch.manual_seed(3)
+    save_detector(start, HandDetector(tiny_hand_cpm().eval(), 128, architecture="tiny_hand_cpm"), {})
+    config = TrainConfig(
+        out, hands=4, backgrounds=2, held_out=2, steps=1, batch_size=2, sizes=("1:128",), threads=1,
+        start=start, cache=tmp_path / "hands",
+    )  # fmt: skip
+    train(config)
+    alone = load_file(out)
+    train(replace(config, out=tmp_path / "mean.safetensors", average=(start, out)))
+    mean, before = load_file(tmp_path / "mean.safetensors"), load_file(start)
+    name = "backbone.backbone.stem.0.weight"
+    assert not torch.equal(alone[name], before[name])
+    torch.testing.assert_close(mean[name], (2 * alone[name] + before[name]) / 3)
+    assert "a mean with all weights of start.safetensors" in (tmp_path / "mean.md").read_text()
+    with pytest.raises(PosekitError, match="found weights of tiny_hand_cpm, expected those of light_hand_cpm"):
+        train(replace(config, start=None, average=(start,)))
 
 
 def test_what_measures_is_never_what_the_confidence_was_fitted_on():

@@ -9,6 +9,7 @@ from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.lone_hands import LoneHandTarget, hands_to_learn, left_hands
 from posekit.datasets.hand_model import pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
+from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D
 from posekit.people.reconstruction import ReconstructionSettings
 from posekit.skeleton import HAND_21, get_skeleton
@@ -66,3 +67,15 @@ def test_boxes_lie_about_the_hands_own_points(drawn, skeleton, mirrored):
     assert (boxes.left == mirrored).all()
     inside = np.abs(scene.detections.xy - boxes.centre[..., None, :]).max(axis=-1) < boxes.side[..., None] / 2
     assert inside.mean() > 0.99  # a hand that opens is larger than its median over time
+
+
+@pytest.mark.parametrize("factor", [100, 1000])
+def test_a_rig_that_is_not_in_metres_is_told(drawn, factor):
+    keypoints, rig = filmed(drawn, "HAND_21")
+    target = LoneHandTarget()
+    assert target.scene(keypoints, rig, ReconstructionSettings(), 2).people.xyz.shape[0] == FRAMES
+    larger = replace(
+        rig, cameras=tuple(replace(camera, translation=camera.translation * factor) for camera in rig.cameras)
+    )
+    with pytest.raises(PosekitError, match="units are not metres"):
+        target.scene(keypoints, larger, ReconstructionSettings(), 2)
