@@ -22,6 +22,26 @@ def test_orthogonalising_keeps_singular_vectors_and_brings_the_values_near_one(s
     torch.testing.assert_close(inside, torch.diag(found), atol=1e-12, rtol=0)  # float64 rounding
 
 
+def test_orthogonalising_in_bfloat16_gives_nearly_the_same_direction() -> None:
+    matrix = torch.randn((64, 576), generator=torch.Generator().manual_seed(4))
+    rough, fine = nearest_orthogonal(matrix, kind=torch.bfloat16), nearest_orthogonal(matrix)
+    assert rough.dtype == matrix.dtype
+    assert torch.nn.functional.cosine_similarity(rough.flatten(), fine.flatten(), dim=0) > 0.999
+    values = torch.linalg.svdvals(rough)
+    assert 0.65 < values.min() < values.max() < 1.25
+    # Only where the network itself computes in it.
+    layer = nn.Conv2d(64, 64, 3, bias=False)
+    steps = []
+    for kind in (torch.float32, torch.float16, torch.bfloat16):
+        other = copy.deepcopy(layer)
+        other.weight.grad = matrix.view(64, 64, 3, 3).clone()
+        build_optimizer(other, TrainSettings(1), kind).step()
+        steps.append(other.weight.detach() - layer.weight.detach())
+    assert torch.equal(steps[0], steps[1])
+    assert not torch.equal(steps[0], steps[2])
+    assert torch.nn.functional.cosine_similarity(steps[0].flatten(), steps[2].flatten(), dim=0) > 0.999
+
+
 def test_adam_groups_follow_torchs_adamw() -> None:
     torch.manual_seed(0)
     mine, theirs = nn.Linear(5, 3), nn.Linear(5, 3)
