@@ -10,6 +10,11 @@ import pytest
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
     os.environ.setdefault(variable, "1")
 
+# Python's readline tells processes that it starts, such as pytest's workers, how wide the terminal is: what commands print
+# would be wrapped by where the tests run.
+for variable in ("COLUMNS", "LINES"):
+    os.environ.pop(variable, None)
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
