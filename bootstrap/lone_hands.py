@@ -57,14 +57,16 @@ class LoneHandTarget(SubjectTarget):
 
     def scene(self, keypoints: Keypoints2D, rig: Rig, settings: ReconstructionSettings, min_views: int) -> Scene:
         """Tell the hands apart; raises PosekitError where there is none, for nothing else says where to look."""
-        if not (self.own_keypoints(keypoints).confidence > 0).any():
+        own = self.own_keypoints(keypoints)
+        if not (own.confidence > 0).any():
             raise PosekitError(
                 f"{keypoints.source}: has no hand in any frame of any camera, and no arm beyond which to look"
             )
         scene = super().scene(keypoints, rig, settings, min_views)
-        # Before fingers are compared with a hand's: of a rig that is not in metres, none would be left to say so.
+        # Before fingers are compared with a hand's: of a rig that is not in metres, none would be left to say so. Of several
+        # hands it has been said as they were told apart.
         spans = spans_of(scene.people.xyz.reshape(-1, HAND_21.joint_count, 3))
-        if len(spans):
+        if own.confidence.shape[2] == 1 and len(spans):
             check_scale(float(np.median(spans)), HAND_21, rig)
         return scene
 

@@ -79,3 +79,8 @@ def test_a_rig_that_is_not_in_metres_is_told(drawn, factor):
     )
     with pytest.raises(PosekitError, match="units are not metres"):
         target.scene(keypoints, larger, ReconstructionSettings(), 2)
+    beside, _ = filmed(drawn + np.array([0.3, 0.0, 0.0]), "HAND_21")
+    xy = np.concatenate([keypoints.xy, beside.xy], axis=2)
+    two = replace(keypoints, xy=xy, confidence=np.concatenate([keypoints.confidence, beside.confidence], axis=2))
+    with pytest.raises(PosekitError, match="units are not metres"):
+        target.scene(two, larger, ReconstructionSettings(), 2)
