@@ -34,7 +34,7 @@ help:
 	@echo "make test         the tests"
 	@echo "make lint         ruff's rules, and its formatting"
 	@echo "make types        mypy, strict"
-	@echo "make check-wheel  sdist -> wheel -> a fresh environment -> the tests, away from the sources"
+	@echo "make check-wheel  sdist -> wheel -> a fresh environment -> its command and demo, away from the sources"
 	@echo "make clean        removes everything that make made"
 
 demo: $(INSTALLED)

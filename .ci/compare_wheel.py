@@ -1,4 +1,4 @@
-"""Hold a wheel against the source tree: every module and data file is in it, and nothing else."""
+"""Hold a wheel against the source tree: every module and data file is in it, byte for byte, and nothing else."""
 
 import subprocess
 import sys
@@ -22,9 +22,11 @@ for package, folder in package_dir.items():
             expected[f"{package.replace('.', '/')}/{file.relative_to(root / folder).as_posix()}"] = file
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    changed = sorted(name for name in found & expected.keys() if wheel.read(name) != expected[name].read_bytes())
 missing, surplus = sorted(expected.keys() - found), sorted(found - expected.keys())
-if missing or surplus:
+if missing or surplus or changed:
     sys.exit(
-        f"compare_wheel: missing from the wheel: {missing or 'nothing'}; only in the wheel: {surplus or 'nothing'}"
+        f"compare_wheel: missing from the wheel: {missing or 'nothing'}; only in the wheel: {surplus or 'nothing'}; "
+        f"not as in the sources: {changed or 'nothing'}"
     )
-print(f"compare_wheel: all {len(found)} files are in the wheel")
+print(f"compare_wheel: all {len(found)} files are in the wheel, byte for byte")

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
 
 
+#: What no label is made of: the figure's name, and what it is of.
+HELD_OUT = {
+    "pck_heldout_frames": "held-out frames",
+    "pck_heldout_cameras": "held-out cameras",
+    "pck_heldout": "both held out",
+}
+
+
+#: Two trainings that differ in nothing but chance differ by as much.
+_CHANCE = 0.01
+
+
 @dataclass(frozen=True)
 class BootstrapBench:
     """Bootstrap on a filmed synthetic hand with 8, 4 and 3 cameras; measure labels and detectors against the truth."""
@@ -78,9 +90,16 @@ def bootstrap_against_truth(
 ) -> dict[str, Any]:
     """Run the rounds in a new folder, train as often on true labels, and return the figures of both.
 
-    gain_share: how much of what true labels gain in held-out frames of held-out cameras the last kept round gains.
+    gain_share: how much of what true labels gain the last kept round gains, of each of HELD_OUT; None where they gain less than
+    chance.
     """
-    from posekit.apps.filmed_hand import label_error, learn_true_labels, measure_detector, measure_rounds
+    from posekit.apps.filmed_hand import (
+        label_error,
+        learn_true_labels,
+        measure_detector,
+        measure_inside,
+        measure_rounds,
+    )
     from posekit.bootstrap.rounds import bootstrap
 
     run.mkdir()
@@ -90,11 +109,13 @@ def bootstrap_against_truth(
         row["kept"], row["seconds"] = evidence["kept"], evidence["seconds"]
         row["label_error_px"] = label_error(run / f"round_{number}" / "crops.h5", filmed) if number else None
     taught = learn_true_labels(start, run, filmed, settings, show)
-    bound = measure_detector(run, filmed, settings, taught)
+    bound = measure_detector(run, filmed, settings, taught) | measure_inside(start, filmed, settings, taught)
     last = [row for row in rounds if row["kept"]][-1]
-    key = "pck_heldout"
-    gain, possible = last[key] - rounds[0][key], bound[key] - rounds[0][key]
-    return {"rounds": rounds, "true_labels": bound, "gain_share": gain / possible if possible > 0 else None}
+    shares = {}
+    for key in HELD_OUT:
+        gain, possible = last[key] - rounds[0][key], bound[key] - rounds[0][key]
+        shares[key] = gain / possible if possible >= _CHANCE else None
+    return {"rounds": rounds, "true_labels": bound, "gain_share": shares}
 
 
 def _check(config: BootstrapBench) -> None:
@@ -136,23 +157,27 @@ def print_figures(console: "Console", figures: dict[str, Any]) -> None:
 
     table = figures_table(
         f"a hand that holds something, {figures['frames']} frames: PCK@0.2B of visible joints against the truth",
-        ("cameras", "", "all", "held-out frames", "held-out cameras", "both held out", "3D mm", "label px"),
+        ("cameras", "", "all", *HELD_OUT.values(), "3D mm", "label px"),
     )
     for cameras, row in figures["cameras"].items():
         for n, found in enumerate(row["rounds"]):
             labels = found["label_error_px"]
             name = "before" if n == 0 else f"round {n}" + ("" if found["kept"] else ", not kept")
             table.add_row(
-                cameras if n == 0 else "", name, number(found["pck"], 3), number(found["pck_heldout_frames"], 3),
-                number(found["pck_heldout_cameras"], 3), number(found["pck_heldout"], 3),
+                cameras if n == 0 else "", name, number(found["pck"], 3), *(number(found[key], 3) for key in HELD_OUT),
                 number(found["median_3d_mm"], 1), number(labels["median"], 1) if labels else "",
             )  # fmt: skip
         bound = row["true_labels"]
-        table.add_row(
-            "", "true labels", "", "", number(bound["pck_heldout_cameras"], 3), number(bound["pck_heldout"], 3), "", ""
-        )
+        table.add_row("", "true labels", "", *(number(bound[key], 3) for key in HELD_OUT), "", "")
     console.print(table)
     for cameras, row in figures["cameras"].items():
-        share = row["gain_share"]
-        told = "true labels gain nothing here" if share is None else f"{share:.2f} of what true labels gain"
-        console.print(f"{cameras} cameras: {told} (both held out)")
+        console.print(f"{cameras} cameras: {told_gain(row['gain_share'])}")
+
+
+def told_gain(shares: dict[str, float | None]) -> str:
+    """Say in words how much of what true labels gain was gained."""
+    told = [
+        f"{name} {'(they gain nothing)' if shares[key] is None else f'{shares[key]:.2f}'}"
+        for key, name in HELD_OUT.items()
+    ]
+    return f"share of what true labels gain: {', '.join(told)}"

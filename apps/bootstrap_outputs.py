@@ -146,12 +146,15 @@ def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
 def _remarks(figures: dict[str, Any]) -> list[str]:
     """Lines below the table: threshold and rig, the rounds that were kept, the alarms."""
     rig, lines = figures["rig"], []
+    first = figures["rounds"][0].get("detection_residual_b") if figures["rounds"] else None
     if "threshold_px" in rig:
         what = {"refined": "refined on people", "as given": "as given"}.get(rig.get("rig", ""), "as given")
         low, high = rig["threshold_range_px"]
         lines.append(
             f"views agree within {rig['threshold_px']:.1f} px ({low:.1f} to {high:.1f}, by the size in the view); "
-            f"the rig is {what}" + (f", residual {rig['rig_residual_px']:.2f} px" if "rig_residual_px" in rig else "")
+            f"the rig is {what}"
+            + (f", residual {rig['rig_residual_px']:.2f} px" if "rig_residual_px" in rig else "")
+            + (f", that of the first detections {first:.2f} B" if first else "")
         )
     not_kept = figures["rounds_not_kept"]
     kept = f"rounds kept: {', '.join(map(str, figures['rounds_kept']))}"

@@ -67,21 +67,18 @@ def _mean_hand_pck(start: "BootstrapInput", crops_file: Path, filmed: "FilmedHan
     """PCK of a detector that gives one and the same hand, the labels' mean, in every box: what the boxes alone are worth."""
     import numpy as np
 
+    from posekit.apps.filmed_hand import right_hand_boxes
     from posekit.bootstrap.crop_files import load_crops
-    from posekit.bootstrap.hand_views import hand_boxes_of
     from posekit.detection.hand_box import image_from_crop, transform_points
     from posekit.metrics import keypoint_errors, pck
     from posekit.people.hands import hand_box_sides
-    from posekit.people.reconstruction import reconstruct_people
 
     crops = load_crops(crops_file)
     large = crops.images.shape[1]
     known = np.isfinite(crops.joints).all(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):  # a joint that no label has stays NaN, and counts as missed
         mean = np.where(known, crops.joints, 0).sum(axis=0) / known.sum(axis=0)
-    rig = start.rig.select(start.keypoints.cameras)
-    arms = reconstruct_people(start.keypoints, rig)
-    boxes = hand_boxes_of(arms.people, arms.detections, rig)[:, :, 1]
+    boxes = right_hand_boxes(start)
     placed = transform_points(image_from_crop(boxes.scaled(large / start.detector.crop_size), large), mean)
     true_px, visible = filmed.select_truth(start.keypoints.cameras)
     return pck(keypoint_errors(placed, true_px), hand_box_sides(true_px), 0.2, visible)
@@ -107,25 +104,25 @@ def _pictures(folder: Path, start: "BootstrapInput", filmed: "FilmedHand", last:
 
 def print_hand(console: Any, figures: dict[str, Any]) -> None:
     """Print the table of errors before and after every round, and what true labels would have done."""
+    from posekit.apps.bench_bootstrap import HELD_OUT, told_gain
     from posekit.apps.tables import figures_table, number
 
     table = figures_table(
         "a gloved hand that holds something, against the truth: PCK@0.2B",
-        ("", "all", "held-out frames", "held-out cameras", "both", "3D points", "median mm"),
+        ("", "all", *HELD_OUT.values(), "3D points", "median mm"),
     )
     for n, row in enumerate(figures["rounds"]):
         table.add_row(
             "before" if n == 0 else f"round {n}" + ("" if row["kept"] else ", not kept"),
             f"{row['pck']:.3f}",
-            f"{row['pck_heldout_frames']:.3f}",
-            f"{row['pck_heldout_cameras']:.3f}",
-            f"{row['pck_heldout']:.3f}",
+            *(f"{row[key]:.3f}" for key in HELD_OUT),
             f"{row['points_3d']}/{row['points_3d_of']}",
             number(row["median_3d_mm"], 1),
         )
     bound = figures["true_labels"]
-    table.add_row("true labels", "", "", f"{bound['pck_heldout_cameras']:.3f}", f"{bound['pck_heldout']:.3f}", "", "")
+    table.add_row("true labels", "", *(f"{bound[key]:.3f}" for key in HELD_OUT), "", "")
     console.print(table)
+    console.print(told_gain(figures["gain_share"]))
     labels = figures["rounds"][-1]["label_error_px"]
     console.print(f"one mean hand in every box scores PCK@0.2B {figures['mean_hand_pck']:.3f}")
     console.print(

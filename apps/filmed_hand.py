@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from posekit.apps.demo_pictures import Show
+    from posekit.bootstrap.instances import InstanceDetections
     from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
     from posekit.camera import Rig
     from posekit.datasets.synthetic_capture import CaptureSettings, CaptureTruth
+    from posekit.detection.hand_box import HandBox
     from posekit.detection.hand_detector import HandDetector
 
 #: Cameras that film but take no part in the rounds; by them the detector is judged in views that it never learnt from.
@@ -151,7 +153,7 @@ def measure_detector(
     from posekit.capture import Capture
     from posekit.detection.projected_boxes import boxes_from_arms_in_space
     from posekit.keypoints import Keypoints3D
-    from posekit.metrics import keypoint_errors, pck
+    from posekit.metrics import pck
     from posekit.people.hands import hand_box_sides
 
     people = Keypoints3D.load(run / "round_0" / "keypoints3d.h5")
@@ -161,12 +163,50 @@ def measure_detector(
     boxes = boxes_from_arms_in_space(wrist, elbow, length, filmed.rig.select(names))[:, :, None]
     found = detect_in_capture(Capture.open(filmed.outside), names, people.frames, boxes, detector.fused())
     true_px, visible = filmed.select_truth(names)
-    box, errors = hand_box_sides(true_px), keypoint_errors(found.xy[:, :, 0], true_px)
+    box, errors = hand_box_sides(true_px), _errors_of_detections(found, true_px, settings)
     _, later = split_frames(len(box), settings.heldout_share)
     return {
         "pck_heldout_cameras": pck(errors, box, 0.2, visible),
         "pck_heldout": pck(errors[later], box[later], 0.2, visible[later]),
     }
+
+
+def measure_inside(
+    start: "BootstrapInput", filmed: FilmedHand, settings: "BootstrapSettings", detector: "HandDetector"
+) -> dict[str, Any]:
+    """PCK in the rounds' own cameras, over the frames of which no label is made; boxes and least confidence as theirs."""
+    from posekit.bootstrap.capture_tasks import detect_in_capture
+    from posekit.bootstrap.rounds import split_frames
+    from posekit.metrics import pck
+    from posekit.people.hands import hand_box_sides
+
+    names, frames = start.keypoints.cameras, start.keypoints.frames
+    boxes = right_hand_boxes(start)[:, :, None]
+    found = detect_in_capture(start.capture, names, frames, boxes, detector.fused())
+    true_px, visible = filmed.select_truth(names)
+    errors = _errors_of_detections(found, true_px, settings)
+    _, later = split_frames(len(errors), settings.heldout_share)
+    return {"pck_heldout_frames": pck(errors[later], hand_box_sides(true_px)[later], 0.2, visible[later])}
+
+
+def _errors_of_detections(
+    found: "InstanceDetections", true_px: NDArray[np.float64], settings: "BootstrapSettings"
+) -> NDArray[np.float64]:
+    """Errors (F, C, 21) px of the one hand; NaN of what the rounds would not take for a detection."""
+    from posekit.metrics import keypoint_errors
+
+    errors = np.asarray(keypoint_errors(found.xy[:, :, 0], true_px))
+    return np.where(found.confidence[:, :, 0] < settings.min_confidence, np.nan, errors)
+
+
+def right_hand_boxes(start: "BootstrapInput") -> "HandBox":
+    """The boxes (F, C) in which the rounds look for the filmed hand, from the arms."""
+    from posekit.bootstrap.hand_views import hand_boxes_of
+    from posekit.people.reconstruction import reconstruct_people
+
+    rig = start.rig.select(start.keypoints.cameras)
+    arms = reconstruct_people(start.keypoints, rig)
+    return hand_boxes_of(arms.people, arms.detections, rig)[:, :, 1]
 
 
 def label_error(crops_file: Path, filmed: FilmedHand) -> dict[str, Any]:

@@ -5,9 +5,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.bootstrap.gate_views import sampled_blocks
 from posekit.bootstrap.hand_views import SIDES, hand_boxes_of, hand_joints
 from posekit.bootstrap.initial_hands import draw_initial_hands
-from posekit.bootstrap.instances import Hidden, InstanceDetections, triangulate_instances
+from posekit.bootstrap.instances import (
+    Hidden,
+    InstanceDetections,
+    agreement_thresholds,
+    detection_residual_b,
+    triangulate_instances,
+)
 from posekit.bootstrap.occlusion import hidden_by_anyone
 from posekit.bootstrap.targets import NINE_TENTHS, Progress, Scene, Target, well_seen_people
 from posekit.camera import Rig
@@ -15,7 +22,7 @@ from posekit.detection.hand_box import BOX_FACTOR, HandBox, box_from_hand
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.people.agreement import INLIER_SIGMAS, measure_agreement
-from posekit.people.hands import reject_impossible_hands
+from posekit.people.hands import reject_impossible_hands, steady_box_sides
 from posekit.people.reconstruction import ReconstructionSettings, triangulate_people
 from posekit.point_status import PointStatus
 from posekit.skeleton import HAND_21, HAND_FINGERS, Skeleton, with_hands
@@ -69,6 +76,19 @@ class HandTarget(Target):
             )
         return scene
 
+    def detection_residual_b(self, scene: Scene, detections: Keypoints2D) -> NDArray[np.float64]:
+        """What the views of the hands leave among themselves: bodies are detected by another detector.
+
+        Not where two views may agree on a label: they do so across the line between them alone, and within a wide threshold
+        nearly anything does.
+        """
+        some = sampled_blocks(detections)
+        found = self.take(some)
+        if scene.min_views < 3:
+            return np.zeros(found.xy.shape[2])
+        sides = steady_box_sides(found.xy, some.frames)
+        return detection_residual_b(found, sides, self.groups, scene.rig, scene.min_views)
+
     def reconstruct(self, scene: Scene, detections: Keypoints2D, limits: NDArray[np.float64]) -> Keypoints3D:
         """Triangulate the hands, and take out those that are not at the person's wrist and fingers that none can have."""
         full = detections.skeleton
@@ -82,9 +102,15 @@ class HandTarget(Target):
             "reprojection_px": np.full((F, P, J, C), np.nan, dtype=np.float32),
             "status": np.full((F, P, J), PointStatus.TOO_FEW_VIEWS, dtype=np.uint8),
         }
-        points = triangulate_instances(
-            self.take(detections), self.groups, limits, scene.rig, scene.min_views, limits / INLIER_SIGMAS
+        found = self.take(detections)
+        # Of these detections, not of those that the limits were measured on: a detector gets better, and points surer.
+        expected = agreement_thresholds(
+            steady_box_sides(found.xy, detections.frames),
+            self.residual_px(scene, detections),
+            self.detection_residual_b(scene, detections),
         )
+        noise = np.fmin(limits, expected) / INLIER_SIGMAS
+        points = triangulate_instances(found, self.groups, limits, scene.rig, scene.min_views, noise)
         joints = self.joints(full)
         for name, values in arrays.items():
             values[:, :, : body.skeleton.joint_count] = getattr(body, name)

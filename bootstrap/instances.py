@@ -18,6 +18,12 @@ from posekit.point_status import PointStatus
 #: Simon et al. 2017 let views agree within 4 px of a crop of 368 px, whose side is 2.2 B.
 PAPER_AGREEMENT = 4.0 / 368.0 * 2.2
 
+#: Of the errors of detections that agree at all, so many lie within what is called their residual.
+_RESIDUAL_QUANTILE = 0.9
+
+#: An instance with fewer points says too little of how far its detections lie off.
+_ENOUGH_POINTS = 30
+
 #: Whether points (F, K, 3) are surely hidden from a camera that stands at (3,), (F, K).
 Hidden = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
 
@@ -99,14 +105,45 @@ def triangulate_instances(
     return points
 
 
-def agreement_thresholds(sides: NDArray[np.floating], residual_px: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Within how many px the views agree, (F, H, C): the paper's share of B, raised to the rig's residual, at most 0.2 B.
+def agreement_thresholds(
+    sides: NDArray[np.floating],
+    residual_px: NDArray[np.float64] | float,
+    residual_b: NDArray[np.float64] | float = 0.0,
+) -> NDArray[np.float64]:
+    """Within how many px the views agree, (F, H, C): the paper's share of B, raised to the residuals, at most 0.2 B.
 
-    sides: B, (F, C, H), see `posekit.people.hands.steady_box_sides`. residual_px: what rig and detector can do together, one
-    for all or (H,). Above 0.2 B a label would teach joints that are wrong by any measure: a rig that is worse makes fewer
-    labels, not worse ones.
+    sides: B, (F, C, H), see `posekit.people.hands.steady_box_sides`. residual_px: what the rig leaves, one for all or (H,).
+    residual_b: what the instances' own detections leave, as a share of B (`detection_residual_b`), one for all or (H,); NaN
+    where it is not known. Above 0.2 B a label would teach joints that are wrong by any measure: a rig that is worse makes
+    fewer labels, not worse ones.
     """
     B = sides.transpose(0, 2, 1)
-    residual = np.broadcast_to(np.asarray(residual_px, dtype=np.float64), (B.shape[1],))[:, None]
-    thresholds: NDArray[np.float64] = np.minimum(np.maximum(PAPER_AGREEMENT * B, residual), HAND_AGREEMENT * B)
+    px, share = (
+        np.broadcast_to(np.asarray(residual, dtype=np.float64), (B.shape[1],))[:, None]
+        for residual in (residual_px, residual_b)
+    )
+    allowed = np.maximum(np.fmax(PAPER_AGREEMENT, share) * B, px)
+    thresholds: NDArray[np.float64] = np.minimum(allowed, HAND_AGREEMENT * B)
     return thresholds
+
+
+def detection_residual_b(
+    found: InstanceDetections, sides: NDArray[np.floating], groups: Sequence[Sequence[int]], rig: Rig, min_views: int
+) -> NDArray[np.float64]:
+    """How far an instance's detections lie from the points on which views agree to 0.2 B, as a share of B, (H,).
+
+    Nine tenths of a joint's lie within; the median over the joints, so that one that is wrong in all views alike does not set
+    what the others are allowed. NaN where there are next to no points. The arguments: as in `triangulate_instances` and
+    `agreement_thresholds`.
+    """
+    B = np.asarray(sides, dtype=np.float64).transpose(0, 2, 1)
+    points = triangulate_instances(found, groups, HAND_AGREEMENT * B, rig, min_views)
+    error = np.where(points.inliers, points.reprojection_px / B[:, :, None], np.nan)
+    H, K = error.shape[1:3]
+    result = np.full(H, np.nan)
+    for h in range(H):
+        if (points.status[:, h] == PointStatus.OK).sum() < _ENOUGH_POINTS:
+            continue
+        own = [error[:, h, k][np.isfinite(error[:, h, k])] for k in range(K)]
+        result[h] = np.median([np.quantile(values, _RESIDUAL_QUANTILE) for values in own if len(values)])
+    return result

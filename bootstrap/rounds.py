@@ -135,6 +135,9 @@ def begin(
         if learnt is not None:
             detector = train_step(_knowing_searches(run, boxes, learnt), detector, place, 0)
         detections = first_detect_step(run, run.boxes(scene.people, detections), learnt, detector, place)
+    with timed(place, "agreement"):
+        residual = start.target.detection_residual_b(scene, detections)
+    run = replace(run, detection_residual_b=residual)
     state, gates = triangulate_step(run, detections, place)
     write_json(place / "gates.json", gates.as_json())
     figures = {"round": 0, **_figures(run, state), "min_views": min_views, "seconds": seconds_of(place), "kept": True}
@@ -285,6 +288,12 @@ def split_frames(count: int, heldout_share: float) -> tuple[NDArray[np.bool_], N
     return candidates, heldout
 
 
+def _largest(values: NDArray[np.float64] | float) -> float | None:
+    """The largest that is known; None where none is."""
+    known = np.atleast_1d(values)[np.isfinite(np.atleast_1d(values))]
+    return float(known.max()) if len(known) else None
+
+
 def _figures(run: Run, state: RoundState) -> dict[str, Any]:
     _, heldout = split_frames(len(state.people.frames), run.settings.heldout_share)
     links = link_figures(state.points, run.target.skeleton)
@@ -299,6 +308,7 @@ def _figures(run: Run, state: RoundState) -> dict[str, Any]:
         "boxes": int(state.boxes.found.sum()),
         "hand_points": int((state.points.status == PointStatus.OK).sum()),
         "rig_residual_px": float(np.median(run.target.residual_px(run.scene, state.detections))),
+        "detection_residual_b": _largest(run.detection_residual_b),
         "agreement_px": float(np.nanmedian(state.limits)) if np.isfinite(state.limits).any() else None,
         "true_labels": None if run.truth is None else measure_on_labels(state.found, run.truth),
     }

@@ -47,6 +47,8 @@ class Run:
     """What every step needs: the input, its scene, the settings, T0, the run folder, whom to tell, and where tasks run.
 
     truth: a person's labels that nothing learns from. gates: what was found of the cameras before the first round.
+    detection_residual_b: how far the detections that the run starts from lie off, a share of B of every instance: whichever
+    detector made them, their views must be able to agree.
     """
 
     start: BootstrapInput
@@ -58,6 +60,7 @@ class Run:
     engine: Engine | None = None
     truth: LabelledInstances | None = None
     gates: Gates = field(default_factory=Gates)
+    detection_residual_b: NDArray[np.float64] | float = 0.0
 
     @property
     def target(self) -> Target:
@@ -99,7 +102,8 @@ def triangulate_step(run: Run, detections: Keypoints2D, place: Path) -> tuple[Ro
     with timed(place, "triangulation"):
         found = target.take(detections)
         sides = steady_box_sides(found.xy, detections.frames)
-        limits = agreement_thresholds(sides, target.residual_px(scene, detections))
+        residual = target.residual_px(scene, detections)
+        limits = agreement_thresholds(sides, residual, run.detection_residual_b)
         people = target.reconstruct(scene, detections, limits)
         gates = run.gates + judge_joints(found, target.points(people), target.skeleton)
         if gates.excluded_joints:
@@ -107,8 +111,14 @@ def triangulate_step(run: Run, detections: Keypoints2D, place: Path) -> tuple[Ro
             people = target.reconstruct(scene, detections, limits)
         boxes = run.boxes(people, detections)
     with timed(place, "evidence"):
+        # By the rig alone: of few cameras two judge a third, and within a wide threshold two agree on nearly anything.
         evidence = held_out_evidence(
-            found, limits, scene.rig, target.groups, target.hidden(people), gates.excluded_cameras
+            found,
+            agreement_thresholds(sides, residual),
+            scene.rig,
+            target.groups,
+            target.hidden(people),
+            gates.excluded_cameras,
         )
     if not (place / "keypoints3d.h5").exists():
         people.save(place / "keypoints3d.h5")

@@ -121,6 +121,10 @@ class Target(ABC):
         """How far detections of every instance lie off by the rig alone, (H,) px: what views must be allowed to differ by."""
         return np.repeat(scene.residual_px, len(self.part_names))
 
+    def detection_residual_b(self, scene: Scene, detections: Keypoints2D) -> NDArray[np.float64]:
+        """How far the instances' own detections lie off, (H,), as a share of B; 0 where `residual_px` says it all."""
+        return np.zeros(self.take(detections).xy.shape[2])
+
     def hidden(self, people: Keypoints3D) -> Hidden | None:
         """Return what says which points of instances a camera surely cannot see; None where nothing ever hides them."""
         return None

@@ -9,7 +9,7 @@ from posekit.bootstrap.pages.yields import figure
 from posekit.calibration.report.page import Section, number, table
 
 #: Steps of a round that are geometry: no picture is decoded and no network runs in them.
-GEOMETRY = ("triangulation", "evidence", "gates", "labels")
+GEOMETRY = ("agreement", "triangulation", "evidence", "gates", "labels")
 
 #: Figures of a round that have their place already; others are in a table of their own.
 _SHOWN = (

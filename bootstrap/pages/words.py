@@ -99,7 +99,7 @@ def rig_lines(run: RunFiles) -> list[str]:
         lines.append(
             f"Views had to agree within {rig['threshold_px']:.1f} px (median of the last round's labels; {low:.1f} to "
             f"{high:.1f}, by the size of the instance in the view): the paper's 4 px of a crop of 368 px, raised to what the "
-            "rig can do, and to 0.2 B at most."
+            "rig leaves of people and the views of the first detections, and to 0.2 B at most."
         )
     for each in run.finished:
         if (views := (each.metrics or {}).get("min_views")) is not None:

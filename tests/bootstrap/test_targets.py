@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from posekit.bootstrap.hand_target import HandTarget
-from posekit.bootstrap.instances import PAPER_AGREEMENT, InstanceDetections, agreement_thresholds, triangulate_instances
+from posekit.bootstrap.instances import (
+    PAPER_AGREEMENT,
+    InstanceDetections,
+    agreement_thresholds,
+    detection_residual_b,
+    triangulate_instances,
+)
 from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, split_labels
 from posekit.bootstrap.rounds import split_frames
 from posekit.bootstrap.subject_files import body_definition, read_subject
@@ -16,6 +22,7 @@ from posekit.detection.detector_file import load_detector, save_detector
 from posekit.detection.hand_box import HandBox
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D
+from posekit.people.hands import steady_box_sides
 from posekit.people.reconstruction import ReconstructionSettings
 from posekit.skeleton import BODY_25B, with_hands
 from scenes import observe, ring_rig, walk
@@ -146,8 +153,68 @@ def test_views_agree_by_the_papers_share_the_rigs_residual_and_never_beyond_a_fi
         limits = agreement_thresholds(sides, residual)
         np.testing.assert_allclose(limits[0, 0, :3], expected)
         assert np.isnan(limits[0, 0, 3])
+    # A share of B that the detector errs by counts where it is known, and where it is more than the paper's and the rig's.
+    for share, expected in ((0.01, 3.0), (0.12, 12.0), (0.5, 20.0), (np.nan, 3.0)):
+        np.testing.assert_allclose(agreement_thresholds(sides, 3.0, share)[0, 0, :3], expected)
     # 4 px of 368, of a crop of 2.2 B.
     assert abs(PAPER_AGREEMENT * 368 / 2.2 - 4) < 1e-12
+
+
+def test_the_detections_residual_is_what_the_views_leave_among_themselves():
+    # Nine tenths of normal errors lie within sqrt(-2 ln 0.1) sigmas; a fit to n views leaves sqrt(1 - 3 / 2 n) of them.
+    sigma, rig = 1.5, cross_rig()
+    xy = np.concatenate(
+        [seen(frames=400, noise=noise, seed=n).xy for n, noise in enumerate((sigma, 2 * sigma))], axis=2
+    )
+    xy = xy.astype(float)
+    sides = np.broadcast_to([100.0, 250.0], xy.shape[:3])
+    found = InstanceDetections(xy, np.ones(xy.shape[:-1]))
+    groups = tuple((joint,) for joint in range(4))
+    expected = sigma * np.sqrt(-2 * np.log(0.1)) * np.sqrt(1 - 1.5 / len(rig)) / np.array([100, 125])
+    measured = detection_residual_b(found, sides, groups, rig, 3)
+    np.testing.assert_allclose(measured, expected, rtol=0.05)
+    # One joint of four that jumps about by 0.1 B does not set what the others are allowed.
+    xy[:, :, 0, 0] += np.random.default_rng(0).normal(0, 7, xy[:, :, 0, 0].shape)
+    assert detection_residual_b(found, sides, groups, rig, 3)[0] < 1.2 * expected[0]
+    xy[10:, :, 1] = np.nan  # as good as never there
+    assert np.isnan(detection_residual_b(found, sides, groups, rig, 3)).tolist() == [False, False]
+    xy[5:, :, 1] = np.nan
+    assert np.isnan(detection_residual_b(found, sides, groups, rig, 3)).tolist() == [False, True]
+
+
+def test_the_hands_detector_counts_where_three_views_agree():
+    rig, hands = ring_rig(4), HandTarget()
+    keypoints = observe(rig, [walk(40, (-0.3, 0), (0.3, 0))], noise_px=0.3).keypoints
+    found = hands.take(keypoints)
+    sides = steady_box_sides(found.xy)
+    disturbed = found.xy + np.random.default_rng(0).normal(0, 0.06, found.xy.shape) * sides[..., None, None]
+    keypoints = hands.put(keypoints, replace(found, xy=disturbed), 0.0, "disturbed")
+    three, two = (hands.scene(keypoints, rig, ReconstructionSettings(), views) for views in (3, 2))
+    # Nine tenths of normal errors, less what a fit to four views takes; what is beyond 0.2 B is cut off.
+    expected = 0.06 * np.sqrt(-2 * np.log(0.1)) * np.sqrt(1 - 1.5 / 4)
+    np.testing.assert_allclose(hands.detection_residual_b(three, keypoints), expected, rtol=0.15)
+    assert hands.detection_residual_b(two, keypoints).tolist() == [0, 0]
+
+
+def test_covariances_of_hands_are_those_of_their_own_detector():
+    rig, hands = ring_rig(4), HandTarget()
+    scene = observe(rig, [walk(40, (-0.3, 0), (0.3, 0))], noise_px=0.3)
+    found = hands.take(scene.keypoints)
+    sides = steady_box_sides(found.xy)
+    true = scene.xyz[:, 0][:, hands.joints(hands.full_skeleton(scene.keypoints.skeleton))]
+    for spread in (0.02, 0.06):
+        noise = np.random.default_rng(0).normal(0, spread, found.xy.shape) * sides[..., None, None]
+        keypoints = hands.put(scene.keypoints, replace(found, xy=found.xy + noise), 0.0, "disturbed")
+        started = hands.scene(keypoints, rig, ReconstructionSettings(), 3)
+        # The limits of a start that was worse than these detections are.
+        limits = agreement_thresholds(sides, started.residual_px.repeat(2), 0.15)
+        points = hands.points(hands.reconstruct(started, keypoints, limits))
+        made = np.isfinite(points.xyz[..., 0])
+        error = (points.xyz - true)[made]
+        covariance = points.covariance[made].astype(float)[:, [[0, 1, 2], [1, 3, 4], [2, 4, 5]]]
+        distances = np.einsum("ni,nij,nj->n", error, np.linalg.inv(covariance), error)
+        assert made.mean() > 0.8
+        assert 1.6 < np.median(distances) < 3.6  # 2.37 of normal errors in three directions: sure to a quarter
 
 
 def test_joints_of_a_group_stand_or_fall_together():
