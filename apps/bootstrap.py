@@ -171,16 +171,18 @@ def _from_labels_alone(config: BootstrapConfig) -> bool:
 
 def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings]":
     """Read and check every input, before anything is written."""
+    from posekit.apps.checks import require_seed
     from posekit.bootstrap.settings import BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
     from posekit.training.hand_training import pose_machine_of
     from posekit.training.processes import require_devices
 
-    for name, least in (("rounds", 1), ("steps", 1), ("training_processes", 1), ("synthetic_hands", 16), ("seed", 0)):
+    for name, least in (("rounds", 1), ("steps", 1), ("training_processes", 1), ("synthetic_hands", 16)):
         if getattr(config, name) < least:
             option = name.replace("_", "-")
             raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
+    require_seed(config.seed)
     require_devices(config.training_device, config.training_processes, "--training-device")
     inputs = _inputs(config)
     if "keypoints" in inputs and not inputs["keypoints"].exists():

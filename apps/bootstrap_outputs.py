@@ -140,7 +140,8 @@ def print_figures(console: Any, figures: dict[str, Any], folder: Path) -> None:
     console.print("* crops in which at least half of that lies within 0.2 B")
     for line in _remarks(figures):
         console.print(line)
-    console.print(f"labels, weights and 3D of every round, report and review: {folder}")
+    pages = "".join(f", {name}" for name in ("report.html", "review.html") if (folder / name).exists())
+    console.print(f"labels, weights and 3D of every round{pages}: {folder}")
 
 
 def _remarks(figures: dict[str, Any]) -> list[str]:

@@ -59,9 +59,9 @@ def require_counts(**counts: int) -> None:
 
 
 def require_seed(value: int) -> None:
-    """Refuse a seed that NumPy's generators would refuse."""
-    if value < 0:
-        raise PosekitError(f"--seed: found {value}, expected 0 or more")
+    """Refuse a seed that NumPy's or PyTorch's generators would refuse, those that are counted on from it included."""
+    if not 0 <= value < 2**62:
+        raise PosekitError(f"--seed: found {value}, expected 0 or more, and less than 2^62")
 
 
 def require_networks(option: str, names: Iterable[str]) -> None:

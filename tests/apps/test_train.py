@@ -90,6 +90,7 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys, m
         (["x.safetensors", "--backbone-weights", "a.pth", "--start", "b.safetensors"], "found beside --start"),
         (["x.safetensors", "--average", "none.safetensors"], "none.safetensors"),
         (["x.safetensors", "--seed", "-1"], "--seed: found -1"),
+        (["x.safetensors", "--seed", str(2**64)], "less than 2^62"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
