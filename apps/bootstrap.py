@@ -131,7 +131,8 @@ def main(config: BootstrapConfig) -> None:
             with progress_bars() as on_progress:
                 history = bootstrap(start, config.out, settings, on_progress, on_round, engine)
         except PosekitError as error:
-            if begun_here and not isinstance(error, NoSpaceError) and not any(config.out.glob("round_1/*")):
+            worked = any(config.out.glob("round_1/*")) or any(config.out.glob("round_0/*.safetensors"))
+            if begun_here and not isinstance(error, NoSpaceError) and not worked:
                 # The capture cannot be bootstrapped as it is; a folder with nothing to go on from would only be in the way.
                 shutil.rmtree(config.out, ignore_errors=True)
             raise
@@ -147,15 +148,14 @@ def main(config: BootstrapConfig) -> None:
 
 def _inputs(config: BootstrapConfig) -> dict[str, Path]:
     """Return what a run is made from besides the videos, by the option that names it."""
+    from posekit.apps.checks import in_capture
     from posekit.detection.detector_file import LIGHT_HAND_WEIGHTS
     from posekit.io.timestamps import find_timestamps
 
-    # `--keypoints` names something in the capture, or is a path of its own.
-    inside = config.capture / config.keypoints
     timestamps = find_timestamps(config.capture)
     return {
         "rig": config.rig or config.capture / "calibration.toml",
-        **({} if _from_labels_alone(config) else {"keypoints": inside if inside.exists() else config.keypoints}),
+        **({} if _from_labels_alone(config) else {"keypoints": in_capture(config.capture, config.keypoints)}),
         "detector": config.detector or LIGHT_HAND_WEIGHTS,
         **({"labels": config.labels} if config.labels else {}),
         **({"learn": Path(config.learn)} if config.learn not in (HANDS, BODY) else {}),
@@ -175,6 +175,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     from posekit.bootstrap.settings import BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
+    from posekit.io.files import require_folder
     from posekit.training.hand_training import pose_machine_of
     from posekit.training.processes import require_devices
 
@@ -184,6 +185,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
             raise PosekitError(f"bootstrap: --{option} {getattr(config, name)}: {least} or more was expected")
     require_seed(config.seed)
     require_devices(config.training_device, config.training_processes, "--training-device")
+    require_folder(config.capture, "a capture: videos, and what goes with them")
     inputs = _inputs(config)
     if "keypoints" in inputs and not inputs["keypoints"].exists():
         raise PosekitError(

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from posekit.camera import Rig
     from posekit.capture import Capture
     from posekit.keypoints import Keypoints2D
+    from posekit.skeleton import Skeleton
 
 
 def open_capture(folder: Path, rig_path: Path) -> "tuple[Capture, Rig]":
@@ -21,7 +22,7 @@ def open_capture(folder: Path, rig_path: Path) -> "tuple[Capture, Rig]":
     return capture.in_step_with(rig), rig
 
 
-def read_keypoints(path: Path, skeleton: str | None, capture: "Capture", rig: "Rig") -> "Keypoints2D":
+def read_keypoints(path: Path, skeleton: "str | Skeleton | None", capture: "Capture", rig: "Rig") -> "Keypoints2D":
     """Read the 2D keypoints of a capture, in step; skeleton: order of the joints, None for what the files tell."""
     from posekit.apps.in_step import keypoints_of_capture
     from posekit.io.keypoint_files import open_keypoints
@@ -29,25 +30,25 @@ def read_keypoints(path: Path, skeleton: str | None, capture: "Capture", rig: "R
 
     source = open_keypoints(path, skeleton, capture.fps, {camera.name: camera.size for camera in rig.cameras})
     keypoints = keypoints_of_capture(match_keypoint_cameras(source, tuple(capture.videos)), capture)
-    check_against_capture(keypoints, capture.videos, capture.frame_count)
+    check_against_capture(path, keypoints, capture.videos, capture.frame_count)
     return keypoints
 
 
-def check_against_capture(keypoints: "Keypoints2D", videos: dict[str, Path], frame_count: int) -> None:
+def check_against_capture(path: Path, keypoints: "Keypoints2D", videos: dict[str, Path], frame_count: int) -> None:
     """Raise PosekitError where keypoints are of cameras or frames that the videos do not have."""
     from posekit.errors import PosekitError
 
     for camera in keypoints.cameras:
         if camera not in videos:
             raise PosekitError(
-                f"{keypoints.source}: has keypoints of camera '{camera}', for which there is no video; "
+                f"{path}: has keypoints of camera '{camera}', for which there is no video; "
                 f"there are: {', '.join(videos)}"
             )
     for camera in videos:
         if camera not in keypoints.cameras:
-            raise PosekitError(f"{keypoints.source}: has no keypoints of camera '{camera}' ({videos[camera]})")
+            raise PosekitError(f"{path}: has no keypoints of camera '{camera}' ({videos[camera]})")
     if len(keypoints.frames) == 0 or int(keypoints.frames.max()) >= frame_count or int(keypoints.frames.min()) < 0:
         raise PosekitError(
-            f"{keypoints.source}: has frames {keypoints.frames.min() if len(keypoints.frames) else '-'} to "
+            f"{path}: has frames {keypoints.frames.min() if len(keypoints.frames) else '-'} to "
             f"{keypoints.frames.max() if len(keypoints.frames) else '-'}, the videos have 0 to {frame_count - 1}"
         )

@@ -77,6 +77,9 @@ def _check(config: PlanConfig) -> None:
 
     if not config.pck or not config.views:
         raise PosekitError("--plan: --pck and --views need one number or more")
+    for option in ("visibility", "finger", "right", "false"):
+        if not 0 <= getattr(config, option) <= 1:
+            raise PosekitError(f"--{option}: {getattr(config, option):g} was given, 0 to 1 was expected")
     if not 2 <= config.most <= _MOST_CAMERAS:
         raise PosekitError(f"--most: {config.most} was given, 2 to {_MOST_CAMERAS} was expected")
     for pck in config.pck:

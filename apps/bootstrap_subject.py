@@ -1,5 +1,6 @@
 """What ``posekit bootstrap --learn`` reads where it is not hands that are learnt, and the labels of a person."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,35 +14,34 @@ if TYPE_CHECKING:
     from posekit.camera import Rig
     from posekit.capture import Capture
     from posekit.detection.hand_detector import HandDetector
-    from posekit.keypoints import Keypoints2D
+    from posekit.keypoints import Keypoints2D, KeypointSource
+    from posekit.skeleton import Skeleton
 
 #: What `--learn` says for the hands of people, and for their bodies; anything else is a file.
 HANDS, BODY = "hands", "body"
 
 
-def read_labels(path: Path, capture: "Capture", rig: "Rig", skeleton: str | None = None) -> "Keypoints2D":
+def read_labels(
+    path: Path, capture: "Capture", rig: "Rig", skeleton: "str | Skeleton | None" = None, own: "Skeleton | None" = None
+) -> "Keypoints2D":
     """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows, its joints told by itself.
 
     As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments. skeleton:
-    order of the joints where the files do not tell it, as OpenPose JSON of little else than hands.
+    order of the joints where the files do not tell it, as OpenPose JSON of little else than hands. own: that of what is learnt,
+    which the files have if nothing tells another.
     """
     from dataclasses import replace
 
     from posekit.errors import PosekitError
-    from posekit.io.keypoint_files import open_keypoints
     from posekit.io.timestamps import counts_moments
     from posekit.people.camera_names import match_keypoint_cameras
 
     if not path.exists():
         raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
     sizes = {camera.name: camera.size for camera in rig.cameras}
-    try:
-        source = open_keypoints(path, skeleton, capture.fps, sizes)
-    except PosekitError:
-        # The name may be that of --keypoints alone.
-        if skeleton is None:
-            raise
-        source = open_keypoints(path, None, capture.fps, sizes)
+    # --skeleton may be the order of --keypoints alone.
+    orders = [*([] if skeleton is None else [skeleton]), None, *([] if own is None else [own])]
+    source = _open_in_some_order(path, orders, capture.fps, sizes)
     labels = match_keypoint_cameras(source, tuple(capture.videos)).read(0, len(source.frames))
     labels = replace(labels, source=str(path))
     for camera in labels.cameras:
@@ -55,6 +55,19 @@ def read_labels(path: Path, capture: "Capture", rig: "Rig", skeleton: str | None
         said = f"{labels.frames.min()} to {labels.frames.max()}" if len(labels.frames) else "none"
         raise PosekitError(f"{path}: has labels of frames {said}, the videos have 0 to {most - 1}")
     return labels if capture.synchrony is None or counts_moments(source.source) else _at_moments(labels, capture)
+
+
+def _open_in_some_order(
+    path: Path, orders: "list[str | Skeleton | None]", fps: float, sizes: dict[str, tuple[int, int]]
+) -> "KeypointSource":
+    """Open 2D keypoints in the first of these orders of joints that they can have; raises what the last one raises."""
+    from posekit.errors import PosekitError
+    from posekit.io.keypoint_files import open_keypoints
+
+    for order in orders[:-1]:
+        with contextlib.suppress(PosekitError):
+            return open_keypoints(path, order, fps, sizes)
+    return open_keypoints(path, orders[-1], fps, sizes)
 
 
 def _at_moments(labels: "Keypoints2D", capture: "Capture") -> "Keypoints2D":
@@ -127,8 +140,11 @@ def prepare_subject(
     if keypoints_path is None and learn == BODY:
         raise PosekitError("bootstrap: --learn body starts from 2D keypoints of bodies: --keypoints names them")
     capture, rig = open_capture(folder, rig_path)
+    own = None if learn == BODY else subject_definition(learn, None).skeleton
+    # The name that a TOML file gives its skeleton is known here alone.
+    order = own if own is not None and own.name == skeleton else skeleton
     if keypoints_path is not None:
-        keypoints = read_keypoints(keypoints_path, skeleton, capture, rig)
+        keypoints = read_keypoints(keypoints_path, order, capture, rig)
         target = SubjectTarget(subject_definition(learn, keypoints))
     else:
         target = SubjectTarget(subject_definition(learn, None))
@@ -139,7 +155,7 @@ def prepare_subject(
             tell(capture.synchrony, f"pictures are taken as they are, up to {off:.2g} frames off")
         nothing = np.full((*blank.shape, 2), np.nan, dtype=np.float32)
         keypoints = Keypoints2D(nothing, blank, names, frames, target.skeleton, capture.fps, str(labels_path))
-    labelled = None if labels_path is None else read_labels(labels_path, capture, rig, skeleton)
+    labelled = None if labels_path is None else read_labels(labels_path, capture, rig, order, own)
     if labelled is not None:
         target.take_labels(labelled)  # labels of another skeleton are told of now
     return BootstrapInput(capture, rig, keypoints, subject_detector(weights, target, seed), target, labelled)

@@ -29,6 +29,12 @@ def require_places(outputs: Iterable[Path | None], inputs: Iterable[Path | None]
         taken.add(path.resolve())
 
 
+def in_capture(capture: Path, path: Path) -> Path:
+    """Return what `path` names in the capture's folder where there is such a thing, else the path as it is."""
+    inside = capture / path
+    return inside if inside.exists() else path
+
+
 def load_people(path: Path) -> "Keypoints3D":
     """Read keypoints3d.h5; refuse a file of another kind altogether, and one without a single point."""
     import h5py

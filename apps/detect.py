@@ -1,6 +1,6 @@
 """``posekit detect``: the hands (or people) in the videos of a capture, as 2D keypoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,7 +30,8 @@ class DetectConfig:
     detector: str = OWN
     """hand-cpm; mediapipe, mediapipe:MODEL.task; rtmpose, rtmpose:body, rtmpose:body-with-feet, rtmpose:hand."""
     keypoints: Path | None = None
-    """The body's 2D keypoints, of any kind that posekit reads, one view for each video; wrists and elbows place the boxes."""
+    """The body's 2D keypoints, of any kind that posekit reads, in the capture or elsewhere, one view for each video; wrists and
+    elbows place the boxes."""
     rig: Path | None = None
     """The cameras. Then people are told apart in 3D, and a view that missed an arm has its box from the others; slot p of the
     result is person p in every view, and who is seen by one view alone is left out."""
@@ -62,15 +63,20 @@ class DetectConfig:
 def main(config: DetectConfig) -> None:
     """Run the command."""
     import time
+    import warnings
 
+    from posekit.apps.checks import in_capture
     from posekit.apps.detect_inputs import Progress, open_capture
     from posekit.apps.progress import progress_bars
     from posekit.apps.provenance import write_record
     from posekit.apps.tables import figures_console
+    from posekit.errors import PosekitWarning
     from posekit.io.files import write_json
     from posekit.io.keypoint_copies import copy_keypoints2d
 
     name, _, variant = config.detector.partition(":")
+    if config.keypoints is not None:
+        config = replace(config, keypoints=in_capture(config.capture, config.keypoints))
     _check(config, name)
     capture = open_capture(config.capture)
     start = time.perf_counter()
@@ -96,6 +102,11 @@ def main(config: DetectConfig) -> None:
     write_record(config.out, "detect", config, inputs, figures=figures)
     if config.json:
         write_json(config.json, figures)
+    if config.keypoints is not None and not any(row["looked_for"] for row in figures["cameras"].values()):
+        warnings.warn(
+            PosekitWarning(f"{config.keypoints}: has no wrist with its elbow in any frame: no hand was looked for"),
+            stacklevel=2,
+        )
     _print_figures(figures_console(), figures, config.out)
 
 

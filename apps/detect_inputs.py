@@ -1,5 +1,6 @@
 """What ``posekit detect`` reads: the capture, and the bodies whose arms place the boxes of their hands."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from posekit.camera import match_camera_names
 from posekit.capture import Capture
 from posekit.detection.arms import boxes_from_bodies, require_arms
 from posekit.detection.hand_box import ArmRule, HandBox
-from posekit.errors import PosekitError
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.keypoint_files import open_keypoints
 from posekit.io.timestamps import counts_moments
 from posekit.io.video import VideoReader
@@ -51,6 +52,12 @@ def body_source(path: Path, capture: Capture, skeleton: str | None, rig: Path | 
                 f"{path}: has camera '{camera}', {capture.folder} has no video of that name; it has: "
                 f"{', '.join(capture.videos)}"
             )
+    without = [camera for camera in capture.videos if camera not in source.cameras]
+    if without:
+        # Not a mistake: some cameras may film the face alone. But nobody should miss their hands unawares.
+        warnings.warn(
+            PosekitWarning(f"{path}: has no keypoints of {', '.join(without)}, whose videos are left out"), stacklevel=2
+        )
     if capture.times is not None and counts_moments(source.source) and rig is None:
         raise PosekitError(f"{path}: counts moments, not frames of the videos; --rig says how its cameras are in step")
     return source

@@ -123,6 +123,7 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
     from posekit.apps.tables import figures_console
     from posekit.apps.train_card import write_card
     from posekit.training.hand_training import measure_detector, train_hand_detector
+    from posekit.training.run import read_checkpoint
 
     start = _first_weights(config)
     teacher = _trainable(config.teacher) if config.teacher else None
@@ -136,6 +137,8 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
         config.unlabelled,
         config.unlabelled_share,
     )
+    if config.checkpoint is not None and config.checkpoint.exists():
+        read_checkpoint(config.checkpoint, _identity(config))  # a mistake in it is told now, not after the drawing
     with contextlib.ExitStack() as stack:
         folder = config.cache
         if folder is None:

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 def check(config: "TrainConfig") -> "SizeSchedule":
     """Say before the work, not after it, what cannot be; return the schedule of sizes."""
+    import torch
+
     from posekit.apps.checks import require_networks, require_places, require_positive, require_seed
     from posekit.errors import PosekitError
-    from posekit.io.files import require_file
+    from posekit.io.files import require_file, require_folder
     from posekit.training.distillation import DistillationSettings
+    from posekit.training.precision import autocast_kind
+    from posekit.training.run_log import require_tensorboard
 
     require_places([config.out, config.checkpoint], files_read(config))
     if config.out.suffix != ".safetensors":
@@ -36,7 +40,16 @@ def check(config: "TrainConfig") -> "SizeSchedule":
             raise PosekitError(f"--{name.replace('_', '-')}: found {value}, expected {least} or more")
     for name in ("data_share", "crops_share", "unlabelled_share"):
         if not 0 < getattr(config, name) < 1:
-            raise PosekitError(f"--{name.replace('_', '-')}: found {getattr(config, name):g}, expected between 0 and 1")
+            raise PosekitError(
+                f"--{name.replace('_', '-')}: found {getattr(config, name):g}, expected more than 0 and less than 1"
+            )
+    if config.precision != "auto":
+        autocast_kind(config.precision, torch.device(config.device))
+    for option, folder in (("--cache", config.cache), ("--log", config.log)):
+        if folder is not None and folder.exists():
+            require_folder(folder, f"a folder for {option}")
+    if config.log is not None:
+        require_tensorboard()
     for entry in config.data:
         check_set(entry)
     for path in config.crops:

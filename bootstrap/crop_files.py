@@ -44,8 +44,12 @@ def load_crops(path: str | Path) -> LabelledCrops:
     path = require_file(path, "training crops")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("schema") != SCHEMA:
-                raise PosekitError(f"{path}: schema is {file.attrs.get('schema')!r}, {SCHEMA!r} was expected")
+            schema = file.attrs.get("schema")
+            schema = schema.decode(errors="replace") if isinstance(schema, bytes) else schema
+            if schema != SCHEMA:
+                raise PosekitError(
+                    f"{path}: schema is {schema!r}, {SCHEMA!r} was expected, as crops.h5 of a round has it"
+                )
             size = int(file.attrs["size"])
             images = np.stack([_decode(jpeg) for jpeg in file["jpeg"][()]])
             joints, weight = file["joints_crop_px"][()], file["weight"][()]

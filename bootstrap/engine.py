@@ -171,10 +171,12 @@ def make_engine(name: EngineName = "auto", workers: int | None = None, address: 
     """Return the engine of a name; auto is threads of this process where there are few cores, else processes.
 
     workers: tasks at a time; None for one per core. address: of a Ray cluster.
-    Raises PosekitError for an unknown name, and where Ray is asked for but not installed.
+    Raises PosekitError for an unknown name, for an address that no Ray is asked for, and where Ray is not installed.
     """
     if workers is not None and workers < 1:
         raise PosekitError(f"--workers: {workers} was given, 1 or more was expected")
+    if address is not None and name != "ray":
+        raise PosekitError(f"--ray-address: {address} is the address of a Ray cluster, which takes --engine ray")
     if name == "auto":
         name = "here" if (workers or usable_cores()) <= _FEW_CORES else "processes"
     if name == "here":

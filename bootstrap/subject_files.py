@@ -54,7 +54,7 @@ def body_definition(skeleton: Skeleton) -> SubjectDefinition:
 
 def read_subject(path: str | Path) -> SubjectDefinition:
     """Read a user's skeleton; raises PosekitError naming the field where something is missing or cannot be."""
-    path = require_file(path, "a skeleton as TOML")
+    path = require_file(path, "--learn hands, --learn body, or a skeleton as TOML")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -14,7 +14,7 @@ from posekit.bootstrap.targets import NINE_TENTHS, Scene, Target, well_seen_peop
 from posekit.camera import Rig
 from posekit.detection.hand_box import HandBox
 from posekit.detection.hand_detector import HandDetector
-from posekit.errors import PosekitError
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.keypoints import Keypoints2D, Keypoints3D
 from posekit.models.cpm import in_channels_last
 from posekit.models.hand_networks import SKELETON_NETWORKS
@@ -72,7 +72,7 @@ class SubjectTarget(Target):
     def own_keypoints(self, keypoints: Keypoints2D) -> Keypoints2D:
         """Return keypoints of the definition's joints, by name.
 
-        Raises PosekitError where the keypoints have none of them, naming those that are missing.
+        Warns where they lack some. Raises PosekitError where the keypoints have none of them.
         """
         if keypoints.skeleton == self.skeleton:
             return keypoints
@@ -81,6 +81,11 @@ class SubjectTarget(Target):
             raise PosekitError(
                 f"{keypoints.source}: joints are those of {keypoints.skeleton.name}, none of which {self.skeleton.name} has; "
                 f"expected {', '.join(self.skeleton.joints)}"
+            )
+        if mapping.missing:
+            names = ", ".join(mapping.missing)
+            warnings.warn(
+                PosekitWarning(f"{keypoints.source}: has no {names}, of which nothing is learnt from it"), stacklevel=2
             )
         xy, confidence = apply_joint_map(mapping, keypoints.skeleton, self.skeleton, keypoints.xy, keypoints.confidence)
         assert confidence is not None  # it was given

@@ -12,7 +12,7 @@ import posekit
 from posekit.detection.detector_header import read_header, require_format, write_header
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
-from posekit.io.files import write_whole
+from posekit.io.files import require_file, write_whole
 from posekit.models.cpm import in_channels_last
 from posekit.models.hand_networks import HAND_NETWORKS, SKELETON_NETWORKS
 from posekit.skeleton import HAND_21, Skeleton
@@ -114,8 +114,7 @@ def read_training(path: str | Path = LIGHT_HAND_WEIGHTS) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    if not path.is_file():
-        raise PosekitError(f"{path}: found no such file, expected the weights of a hand detector (.safetensors)")
+    require_file(path, "the weights of a detector, .safetensors or .onnx")
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -83,7 +83,10 @@ class HandDetector:
     def scores(
         self, crops: UInt8[np.ndarray, "B S S 3"]
     ) -> tuple[Float[np.ndarray, "B 21 2"], Float[np.ndarray, "B 21"]]:
-        """Return the joints in crop pixels and their scores in [0, 1], before any confidence curve."""
+        """Return the joints in crop pixels and their scores in [0, 1], before any confidence curve.
+
+        Raises PosekitError where the network's maps are not finite.
+        """
         size = self.crop_size
         if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
             raise ValueError(f"this detector takes uint8 crops (B, {size}, {size}, 3), not {crops.dtype} {crops.shape}")
@@ -96,6 +99,11 @@ class HandDetector:
                 part = slice(first, first + self.batch_size)
                 images = normalise_images(images_to_tensor(crops[part]).to(self.device))
                 maps = self.model.heatmaps(images.contiguous(memory_format=torch.channels_last))
+                if not torch.isfinite(maps).all():
+                    raise PosekitError(
+                        "detector: the network answers with what is no number: its weights are damaged, or it was trained with "
+                        "too high a learning rate"
+                    )
                 xy[part], score[part] = decode_heatmaps(maps, self.model.stride, self.shapes)
         return xy, score
 

@@ -36,13 +36,13 @@ _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"lice
 
 def open_keypoints(
     path: str | Path,
-    skeleton: str | None = None,
+    skeleton: str | Skeleton | None = None,
     fps: float | None = None,
     sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> KeypointSource:
     """Open 2D keypoints of any kind in `KNOWN_FORMATS`, a file or a folder.
 
-    skeleton: name of the order of the joints, for files that do not say theirs; None to have it told by what is in them.
+    skeleton: the order of the joints or its name, for files that do not say theirs; None to have it told by what is in them.
     fps: frames per second, in place of what the file says. sizes: camera -> (width, height) px of its pictures; needed by
     coordinates that are parts of the picture only.
 
@@ -52,7 +52,7 @@ def open_keypoints(
     path = Path(path)
     if not path.exists():
         raise PosekitError(f"{path}: no such file or folder (2D keypoints were expected)")
-    order = None if skeleton is None else get_skeleton(skeleton)
+    order = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     return _open_folder(path, order, fps, sizes) if path.is_dir() else _open_file(path, order, fps, sizes)
 
 

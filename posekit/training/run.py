@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -182,12 +183,7 @@ class TrainingRun:
 
     def resume(self, path: Path) -> None:
         """Go on where the checkpoint stopped."""
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-            identity = state["identity"]
-        except Exception as error:
-            raise _not_a_checkpoint(path, error) from error
-        _check_identity(path, identity, dict(self.settings.identity))
+        state = read_checkpoint(path, self.settings.identity)
         try:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
@@ -200,6 +196,17 @@ class TrainingRun:
             self.samples = int(state["samples"])
         except Exception as error:
             raise _not_a_checkpoint(path, error) from error
+
+
+def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run of this identity kept; raises PosekitError for a file that is damaged or of another run."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        found = state["identity"]
+    except Exception as error:
+        raise _not_a_checkpoint(path, error) from error
+    _check_identity(path, found, dict(identity))
+    return state
 
 
 def _not_a_checkpoint(path: Path, error: Exception) -> PosekitError:

@@ -1,11 +1,22 @@
 """What a training run tells while it runs: a file of JSON lines, and TensorBoard's event files."""
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 from posekit.errors import PosekitError
 from posekit.io.files import write_whole
+
+
+def require_tensorboard() -> None:
+    """Raise PosekitError where TensorBoard's package is not installed."""
+    try:
+        importlib.import_module("torch.utils.tensorboard")
+    except ImportError as error:
+        raise PosekitError(
+            "--log: TensorBoard's package is not installed: pip install 'posekit[tensorboard]'"
+        ) from error
 
 
 class RunLog:
@@ -21,12 +32,9 @@ class RunLog:
         self._losses = losses
         self._writer: Any = None
         if tensorboard is not None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise PosekitError(
-                    "--log: TensorBoard's package is not installed: pip install 'posekit[tensorboard]'"
-                ) from error
+            require_tensorboard()
+            from torch.utils.tensorboard import SummaryWriter
+
             self._writer = SummaryWriter(str(tensorboard), purge_step=first_step or None)
 
     def report(self, history: list[dict[str, float]]) -> None:

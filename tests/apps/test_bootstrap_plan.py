@@ -29,6 +29,8 @@ def test_plan_needs_no_capture_and_says_how_many_cameras(tmp_path, capsys, monke
         (["--views", "1"], "--views: 1 was given"),
         (["--most", "1000"], "--most: 1000 was given"),
         (["--threshold", "2"], "threshold: 2 B was given"),
+        (["--finger", "2"], "--finger: 2 was given, 0 to 1 was expected"),
+        (["--right", "95"], "--right: 95 was given"),
         (["--json", "nowhere/plan.json"], "nowhere"),
     ],
 )

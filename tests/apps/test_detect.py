@@ -288,6 +288,24 @@ def test_a_shorter_video_ends_with_nobody(capture, monkeypatch):
     assert (f"detecting in {first}", FRAMES, FRAMES) in told
 
 
+def test_keypoints_are_looked_for_in_the_capture_too(capture, weights, tmp_path):
+    assert run(capture, weights, "--keypoints", "body.h5", out=tmp_path / "inside.h5") == 0
+    assert run(capture, weights, "--keypoints", str(capture / "body.h5"), out=tmp_path / "named.h5") == 0
+    inside, named = (Keypoints2D.load(tmp_path / f"{name}.h5") for name in ("inside", "named"))
+    np.testing.assert_array_equal(inside.xy, named.xy)
+
+
+def test_videos_without_keypoints_and_bodies_without_arms_are_told_of(capture, weights, tmp_path, capsys):
+    body = Keypoints2D.load(capture / "body.h5")
+    body.select_cameras(body.cameras[1:]).save(tmp_path / "one.h5")
+    replace(body, xy=np.full_like(body.xy, np.nan), confidence=np.zeros_like(body.confidence)).save(tmp_path / "no.h5")
+    for name, says in (("one", f"has no keypoints of {body.cameras[0]}"), ("no", "no hand was looked for")):
+        assert run(capture, weights, "--keypoints", str(tmp_path / f"{name}.h5"), out=tmp_path / "out.h5") == 0
+        warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("posekit: warning")]
+        assert len(warned) == 1
+        assert says in warned[0]
+
+
 def test_mistakes_are_one_line_and_leave_nothing(capture, weights, tmp_path, capsys):
     body = Keypoints2D.load(capture / "body.h5")
     longer = np.concatenate([body.frames, body.frames + FRAMES])

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from posekit.apps.train_data import drawn_hands, held_out_index
 from posekit.detection.detector_file import load_detector, read_training, save_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
+from posekit.keypoints import Keypoints2D
 from posekit.models.backbones.resnet import ResNet
 from posekit.models.hand_networks import light_hand_cpm, tiny_hand_cpm
+from posekit.skeleton import BODY_25B
 from posekit.training.samples import LabelledCrops
 from posekit.training.unlabelled import framed
 
@@ -90,6 +93,7 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys, m
         (["x.safetensors", "--backbone-weights", "a.pth", "--start", "b.safetensors"], "found beside --start"),
         (["x.safetensors", "--average", "none.safetensors"], "none.safetensors"),
         (["x.safetensors", "--seed", "-1"], "--seed: found -1"),
+        (["x.safetensors", "--precision", "float16"], "precision: found float16 on cpu"),
         (["x.safetensors", "--seed", str(2**64)], "less than 2^62"),
     ],
 )
@@ -99,6 +103,35 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, says, tmp_path, monkey
     message = capsys.readouterr().err
     assert says in message
     assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--cache", "is a file, not a folder (expected: a folder for --cache)"),
+        ("--log", "is a file, not a folder (expected: a folder for --log)"),
+        ("--checkpoint", "no checkpoint of this model"),
+        ("--crops", "schema is 'posekit.keypoints2d/1', 'posekit.crops/1' was expected"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_of_before_hands_are_drawn(option, says, tmp_path, capsys, monkeypatch):
+    body = np.zeros((1, 1, 1, 25, 2))
+    Keypoints2D(body, np.ones(body.shape[:-1]), ("cam",), np.arange(1), BODY_25B).save(tmp_path / "other")
+    before = (tmp_path / "other").read_bytes()
+    monkeypatch.setattr("posekit.apps.train.drawn_hands", lambda *given: pytest.fail("drawn"))
+    assert main(["train", str(tmp_path / "x.safetensors"), option, str(tmp_path / "other")]) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert message.count("\n") == 1
+    assert (tmp_path / "other").read_bytes() == before
+
+
+def test_tensorboard_that_is_not_installed_is_told_of_before_hands_are_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr("posekit.apps.train.drawn_hands", lambda *given: pytest.fail("drawn"))
+    assert main(["train", str(tmp_path / "x.safetensors"), "--log", str(tmp_path / "log")]) == 2
+    assert "pip install 'posekit[tensorboard]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -192,6 +192,11 @@ def test_what_no_engine_is_is_one_line(name, workers, words):
         make_engine(name, workers)
 
 
+def test_an_address_that_no_ray_is_asked_for_is_one_line():
+    with pytest.raises(PosekitError, match="--ray-address: auto is the address of a Ray cluster"):
+        make_engine("auto", address="auto")
+
+
 def test_ray_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PosekitError, match=r"pip install 'posekit\[ray\]'"):

@@ -360,7 +360,17 @@ def test_hands_that_no_three_cameras_agree_on_make_no_label_and_leave_nothing(fi
 
 
 @pytest.mark.parametrize(
-    "what", ["no capture", "no rig", "no keypoints", "short video", "lacking camera", "no detector", "json is a folder"]
+    "what",
+    [
+        "no capture",
+        "no rig",
+        "no keypoints",
+        "short video",
+        "lacking camera",
+        "other cameras",
+        "no detector",
+        "json is a folder",
+    ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(filmed, capsys, tmp_path, what):
     folder, _, _ = filmed
@@ -386,6 +396,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(filmed, capsys, tmp_path, what
         text = (capture / "calibration.toml").read_text()
         (capture / "calibration.toml").write_text(text[: text.index("[cam_3]")] + '[metadata]\nunits = "m"\n')
         expected = "has no camera"
+    elif what == "other cameras":
+        keypoints = Keypoints2D.load(capture / "with_hands.h5")
+        replace(keypoints, cameras=tuple(f"other{c}" for c in range(len(keypoints.cameras)))).save(
+            tmp_path / "other.h5"
+        )
+        arguments[3] = str(tmp_path / "other.h5")
+        expected = "other.h5: has keypoints of camera 'other0'"
     elif what == "no detector":
         arguments += ["--detector", str(tmp_path / "none.safetensors")]
         expected = "none.safetensors"

@@ -1,5 +1,6 @@
 """A tool that a user defines, filmed by four cameras: a short round makes a detector that beats what it started from."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -173,6 +174,46 @@ def test_labels_of_another_skeleton_are_one_line_and_leave_nothing(filmed, tmp_p
     arguments = command(folder, tmp_path / "run", "--labels", str(tmp_path / "people.h5"))
     refused(capsys, arguments, "people.h5", "none of which cross has")
     assert not (tmp_path / "run").exists()
+
+
+def write_coco(folder, keypoints, joints):
+    """Annotations as a labelling tool exports them, a file per camera, the joints without names."""
+    folder.mkdir()
+    for c, camera in enumerate(keypoints.cameras):
+        images = [{"id": n, "file_name": f"{camera}_{frame:04d}.png"} for n, frame in enumerate(keypoints.frames)]
+        labels = [
+            {"id": n, "image_id": n, "keypoints": [float(v) for x, y in xy[:joints] for v in (x, y, 2)]}
+            for n, xy in enumerate(keypoints.xy[:, c, 0])
+        ]
+        content = {"images": images, "annotations": labels, "categories": [{"id": 1, "name": "cross"}]}
+        (folder / f"{camera}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("skeleton", [None, "cross"])
+def test_labels_without_names_of_joints_have_the_order_of_the_skeleton(filmed, tmp_path, skeleton):
+    folder, truth = filmed
+    few = replace(truth, xy=truth.xy[[8, 14]], confidence=truth.confidence[[8, 14]], frames=truth.frames[[8, 14]])
+    write_coco(tmp_path / "labels", few, truth.skeleton.joint_count)
+    rig = folder / "capture" / "calibration.toml"
+    toml = str(folder / "cross.toml")
+    start = prepare_subject(folder / "capture", rig, None, toml, skeleton, tmp_path / "labels", None, 0)
+    assert start.labelled.skeleton == start.target.skeleton
+    np.testing.assert_allclose(start.labelled.xy, few.xy, atol=1e-3)
+    write_coco(tmp_path / "fewer", few, truth.skeleton.joint_count - 1)
+    with pytest.raises(PosekitError, match="points of cross were expected"):
+        prepare_subject(folder / "capture", rig, None, toml, skeleton, tmp_path / "fewer", None, 0)
+
+
+def test_a_joint_that_labels_lack_is_named(filmed):
+    folder, truth = filmed
+    target = SubjectTarget(read_subject(folder / "cross.toml"))
+    last = truth.skeleton.joints[-1]
+    other = replace(truth.skeleton, name="other", joints=(*truth.skeleton.joints[:-1], "elsewhere"))
+    with pytest.warns(PosekitWarning, match=f"has no {last}, of which nothing is learnt"):
+        own = target.own_keypoints(replace(truth, skeleton=other))
+    assert own.skeleton == target.skeleton
+    assert np.isnan(own.xy[..., -1, :]).all()
+    np.testing.assert_array_equal(own.xy[..., :-1, :], truth.xy[..., :-1, :])
 
 
 def test_weights_of_another_skeleton_are_one_line(filmed, tmp_path, capsys):

@@ -147,6 +147,17 @@ def test_wrong_crops_are_refused():
         DETECTOR.detect(np.zeros((1, 64, 64, 3), np.uint8))
 
 
+def test_a_network_whose_answers_are_no_numbers_is_one_line():
+    class Overflowing:
+        joints, stride = 21, 4
+
+        def heatmaps(self, images):
+            return torch.full((len(images), 21, 32, 32), torch.inf)
+
+    with pytest.raises(PosekitError, match="is no number: its weights are damaged"):
+        HandDetector(Overflowing()).detect(np.zeros((1, 128, 128, 3), np.uint8))
+
+
 def warmed_up_model() -> ConvolutionalPoseMachine:
     torch.manual_seed(0)
     model = light_hand_cpm()
@@ -196,6 +207,7 @@ def test_a_saved_detector_loads_as_it_was(tmp_path, shapes):
         (lambda p, t, h: p.write_bytes(p.read_bytes()[:1000]), "safetensors"),
         (lambda p, t, h: p.write_bytes(b""), "safetensors"),
         (lambda p, t, h: p.unlink(), "no such file"),
+        (lambda p, t, h: (p.unlink(), p.mkdir()), "is a folder, not a file"),
         (lambda p, t, h: save_file(t, p), "format"),
         (lambda p, t, h: save_file(t, p, {**h, "architecture": "other"}), "architecture"),
         (
