@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from posekit.detection.decoding import decode_heatmaps, find_peaks
 from posekit.detection.hand_shapes import HandShapes, shape_prior, usual_hand_shapes
@@ -77,6 +78,17 @@ def test_certain_joints_stay_where_they_are():
     found, _ = decode_heatmaps(maps, 4, usual_hand_shapes())
     # The prior pulls, but not across: 0.1 B. The tips were exchanged over 15 px and more.
     assert np.linalg.norm(found[0] - hand.numpy(), axis=-1).max() < 5.8
+
+
+def test_shapes_choose_and_the_maps_place():
+    # Joints that lie beside those of all shapes, as of a hand with longer fingers, stay there, but for 0.02 B.
+    shapes = HandShapes(usual_hand_shapes().joints[:1])
+    usual = in_crop(shapes.joints[0])
+    generator = torch.Generator().manual_seed(0)
+    aside = 8 * functional.normalize(torch.randn(21, 2, generator=generator), dim=1)
+    maps = gaussian_heatmaps((usual + aside)[None], (32, 32), 4, sigma=1.0)
+    found, _ = decode_heatmaps(maps, 4, shapes)
+    assert np.linalg.norm(found[0] - (usual + aside).numpy(), axis=-1).max() < 0.02 * 58
 
 
 def test_the_prior_of_the_very_shape_peaks_at_its_joints():
