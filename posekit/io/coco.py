@@ -6,6 +6,7 @@ COCO-WholeBody keeps feet, face and hands in lists of their own.
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.errors import PosekitError
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.camera_files import files_of_cameras
 from posekit.io.json_values import number_list, read_json_file
 from posekit.keypoints import Keypoints2D
@@ -50,8 +51,8 @@ def read_coco(source: str | Path, skeleton: Skeleton | None = None, fps: float |
     frame is the image_id where that is a number, and otherwise, as in files with ``images``, the last number in the file name
     of the picture. A frame without detections is a frame without people.
 
-    Raises PosekitError for damaged files, for other numbers of joints than the skeleton's, and where no frame is seen by
-    two cameras.
+    Warns where no frame is seen by two cameras: what is to be triangulated is then numbered wrongly, a person's labels need not
+    be. Raises PosekitError for damaged files, and for other numbers of joints than the skeleton's.
     """
     source = Path(source)
     files = files_of_cameras(source, (".json",))
@@ -74,8 +75,11 @@ def _joined(source: Path, views: dict[str, _View], order: Skeleton, fps: float |
     frames = np.unique(np.concatenate([view.frames for view in views.values()]))
     seen = np.concatenate([np.unique(view.frame) for view in views.values()])
     if len(views) > 1 and len(seen) and np.unique(seen, return_counts=True)[1].max() < 2:
-        raise PosekitError(
-            f"{source}: no frame is in the files of two cameras; image_id must number the frames of every camera alike"
+        warnings.warn(
+            PosekitWarning(
+                f"{source}: no frame is in the files of two cameras; image_id must number the frames of every camera alike"
+            ),
+            stacklevel=3,
         )
     slots = [_slots(view.frame) for view in views.values()]
     P = max((int(slot.max()) + 1 for slot in slots if len(slot)), default=0)

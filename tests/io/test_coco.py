@@ -4,9 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posekit.errors import PosekitError
+from posekit.apps.main import main
+from posekit.calibration.formats import write_rig
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.coco import read_coco
 from posekit.skeleton import BODY_25, COCO_17, COCO_WHOLEBODY_133, HALPE_26, HAND_21
+from scenes import ring_rig
 
 
 def points(count: int, first: float, score: float = 0.5) -> list[float]:
@@ -177,11 +180,27 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path, content, reason):
     assert "\n" not in str(error.value)
 
 
-def test_cameras_that_see_no_frame_together_are_refused(tmp_path):
+def test_cameras_that_see_no_frame_together_are_told_of(tmp_path):
+    # Wrong for what is to be triangulated, right for a person's labels of other frames in every camera.
     write(tmp_path / "a.json", [result(0), result(1)])
     write(tmp_path / "b.json", [result(1000), result(1001)])
-    with pytest.raises(PosekitError, match="no frame is in the files of two cameras"):
-        read_coco(tmp_path)
+    with pytest.warns(PosekitWarning, match="no frame is in the files of two cameras"):
+        found = read_coco(tmp_path)
+    assert found.frames.tolist() == [0, 1, 1000, 1001]
+    seen = (found.confidence > 0).any(axis=(2, 3))
+    assert seen.tolist() == [[True, False], [True, False], [False, True], [False, True]]
+
+
+def test_what_no_two_cameras_see_is_not_triangulated(tmp_path, capsys):
+    rig = ring_rig(2)
+    write_rig(tmp_path / "rig.toml", rig)
+    (tmp_path / "coco").mkdir()
+    for n, camera in enumerate(rig.cameras):
+        write(tmp_path / "coco" / f"{camera.name}.json", [result(1000 * n), result(1000 * n + 1)])
+    options = ["--rig", str(tmp_path / "rig.toml"), "--out", str(tmp_path / "o.h5")]
+    assert main(["triangulate", str(tmp_path / "coco"), *options]) == 2
+    assert "nobody is seen by two cameras at once" in capsys.readouterr().err
+    assert not (tmp_path / "o.h5").exists()
 
 
 def test_folders_that_cannot_be_understood(tmp_path):
