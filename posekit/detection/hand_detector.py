@@ -15,6 +15,7 @@ from posekit.detection.confidence import UNFITTED, ConfidenceCurve
 from posekit.detection.decoding import decode_heatmaps
 from posekit.detection.hand_box import HandBox, box_from_hand, cut_crops, image_from_crop, transform_points
 from posekit.detection.hand_shapes import HandShapes, usual_hand_shapes
+from posekit.detection.turns import agreed_turn
 from posekit.errors import PosekitError
 from posekit.models.images import images_to_tensor, normalise_images
 from posekit.skeleton import HAND_21, Skeleton
@@ -123,24 +124,24 @@ class HandDetector:
         """Find the joints of the hands in their boxes, in pixels of the picture, mirroring of left hands undone.
 
         images: one picture for all boxes, or one for each. boxes: (B,). Where there is no box: NaN and confidence 0.
-        A box whose angle alone is NaN is tried at `rotations` angles and keeps the surest. passes: 2 cuts a second crop about
-        what the first found, upright by its own wrist and middle knuckle, and keeps that unless it is clearly less sure; 3 and
-        more look again in the same way.
+        A box whose angle alone is NaN is tried at `rotations` angles, and the one is kept that their surest joints agree with
+        best (`agreed_turn`). passes: 2 cuts a second crop about what the first found, upright by its own wrist and middle
+        knuckle, and keeps that unless it is clearly less sure; 3 and more look again in the same way.
         """
         unknown = np.isnan(boxes.angle) & np.isfinite(boxes.side) & np.isfinite(boxes.centre).all(axis=-1)
         known = HandBox(boxes.centre, boxes.side, np.where(unknown, 0.0, boxes.angle), boxes.left)
         xy, confidence = self._detect_once(images, known)
-        xy, confidence = self._surest_turn(images, known, np.flatnonzero(unknown), rotations, xy, confidence)
+        xy, confidence = self._best_turn(images, known, np.flatnonzero(unknown), rotations, xy, confidence)
         for _ in range(1, passes):
             sure = np.where((confidence >= _SURE)[..., None], xy, np.nan)
             again = box_from_hand(sure, boxes.left)
             rows = np.flatnonzero(again.found)
-            xy, confidence = _keep_surer(
-                rows, xy, confidence, *self._detect_once(_picked(images, rows), again[rows]), _LESS_SURE
+            xy, confidence = _keep_unless_less_sure(
+                rows, xy, confidence, *self._detect_once(_picked(images, rows), again[rows])
             )
         return xy, confidence
 
-    def _surest_turn(
+    def _best_turn(
         self,
         images: _Images,
         boxes: HandBox,
@@ -149,15 +150,19 @@ class HandDetector:
         xy: Float[np.ndarray, "B 21 2"],
         confidence: Float[np.ndarray, "B 21"],
     ) -> tuple[Float[np.ndarray, "B 21 2"], Float[np.ndarray, "B 21"]]:
-        """Turn the boxes `rows` all round, and take what is surer than what was found with them as they are."""
+        """Turn the boxes `rows` all round, and take the turn that all agree with best; what was found unturned has a say."""
         turns = 2 * np.pi * np.arange(1, rotations) / rotations
         if not (len(rows) and len(turns)):
             return xy, confidence
         # All turns in one batch, which takes the network half as long as a small batch for each.
         each = np.repeat(rows, len(turns))
         found, sure = self._detect_once(_picked(images, each), boxes[each].turned(np.tile(turns, len(rows))))
-        best = sure.mean(axis=-1).reshape(len(rows), -1).argmax(axis=1) + np.arange(len(rows)) * len(turns)
-        return _keep_surer(rows, xy, confidence, found[best], sure[best])
+        all_xy = np.concatenate([xy[rows, None], found.reshape(len(rows), len(turns), *xy.shape[1:])], axis=1)
+        all_sure = np.concatenate([confidence[rows, None], sure.reshape(len(rows), len(turns), -1)], axis=1)
+        best = agreed_turn(all_xy, all_sure)
+        xy, confidence = xy.copy(), confidence.copy()
+        xy[rows], confidence[rows] = all_xy[np.arange(len(rows)), best], all_sure[np.arange(len(rows)), best]
+        return xy, confidence
 
     def _detect_once(
         self, images: _Images, boxes: HandBox
@@ -177,16 +182,15 @@ def _picked(images: _Images, rows: Int[np.ndarray, " N"]) -> _Images:
     return [images[row] for row in rows] if isinstance(images, list) else images
 
 
-def _keep_surer(
+def _keep_unless_less_sure(
     rows: Int[np.ndarray, " N"],
     xy: Float[np.ndarray, "B 21 2"],
     confidence: Float[np.ndarray, "B 21"],
     new_xy: Float[np.ndarray, "N 21 2"],
     new_confidence: Float[np.ndarray, "N 21"],
-    share: float = 1.0,
 ) -> tuple[Float[np.ndarray, "B 21 2"], Float[np.ndarray, "B 21"]]:
-    """Take the new results of the hands `rows` whose mean confidence is above `share` of the old."""
-    better = new_confidence.mean(axis=-1) > share * confidence[rows].mean(axis=-1)
+    """Take the new results of the hands `rows` whose mean confidence is above _LESS_SURE of the old."""
+    better = new_confidence.mean(axis=-1) > _LESS_SURE * confidence[rows].mean(axis=-1)
     xy, confidence = xy.copy(), confidence.copy()
     xy[rows[better]], confidence[rows[better]] = new_xy[better], new_confidence[better]
     return xy, confidence
