@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from posekit.detection.hand_detector import HandDetector
 
 
-_SETTINGS, _LOCK = "settings.json", "lock"
+#: Seconds of work that a run which fails does not throw away.
+_LONG_S = 60.0
+
+_SETTINGS, _LOCK, _VERSION = "settings.json", "lock", "posekit"
 
 #: What the same run may be taken up again with, as well as with other places of its inputs.
 _NOT_OF_THE_RUN = (
@@ -72,7 +75,7 @@ class BootstrapConfig:
     training_processes: int = 1
     """Processes that train a round together, each on batches of its own; with --training-device cuda, each on its own GPU."""
     synthetic_hands: int = 1000
-    """Drawn hands that every round's training is mixed with, so that the detector does not forget other hands."""
+    """Drawn hands that every round's training is mixed with, so that the detector does not forget other hands; 16 or more."""
     seed: int = 0
     """Seed of everything drawn by chance."""
     review: bool = False
@@ -131,10 +134,12 @@ def main(config: BootstrapConfig) -> None:
             with progress_bars() as on_progress:
                 history = bootstrap(start, config.out, settings, on_progress, on_round, engine)
         except PosekitError as error:
-            worked = any(config.out.glob("round_1/*")) or any(config.out.glob("round_0/*.safetensors"))
-            if begun_here and not isinstance(error, NoSpaceError) and not worked:
-                # The capture cannot be bootstrapped as it is; a folder with nothing to go on from would only be in the way.
-                shutil.rmtree(config.out, ignore_errors=True)
+            if not begun_here or isinstance(error, NoSpaceError):
+                raise
+            if _holds_work(config.out):
+                raise PosekitError(f"{error}; what was done is in {config.out}") from error
+            # The capture cannot be bootstrapped as it is; a folder with nothing to go on from would only be in the way.
+            shutil.rmtree(config.out, ignore_errors=True)
             raise
         figures = run_figures(history, config.out)
         inputs = [*_inputs(config).values(), *start.capture.videos.values()]
@@ -144,6 +149,14 @@ def main(config: BootstrapConfig) -> None:
         with progress_bars() as on_progress:
             write_outputs(config.out, start, on_progress, report=config.report, review=config.review)
     print_figures(figures_console(), figures, config.out)
+
+
+def _holds_work(folder: Path) -> bool:
+    """Tell a run folder that holds what took long: a training, or more than a minute's detection of the whole capture."""
+    from posekit.bootstrap.steps import seconds_of
+
+    trained = any(folder.glob("round_0/*.safetensors")) or any(folder.glob("round_1/*"))
+    return trained or seconds_of(folder / "round_0").get("detection", 0) > _LONG_S
 
 
 def _inputs(config: BootstrapConfig) -> dict[str, Path]:
@@ -176,6 +189,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
     from posekit.io.files import require_folder
+    from posekit.skeleton import get_skeleton
     from posekit.training.hand_training import pose_machine_of
     from posekit.training.processes import require_devices
 
@@ -210,7 +224,9 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     pose_machine_of(detector, str(inputs["detector"]))  # an ONNX file's could not be trained, rounds later
     start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
     if config.labels:
-        labelled = read_labels(config.labels, start.capture, start.rig, config.skeleton)
+        # --skeleton may be the order of --keypoints alone.
+        orders = [None] if config.skeleton is None else [get_skeleton(config.skeleton), None]
+        labelled = read_labels(config.labels, start.capture, start.rig, orders)
         start.target.take_labels(labelled)  # labels of another skeleton are told of now
         start = replace(start, labelled=labelled)
     return start, settings
@@ -223,9 +239,11 @@ def prepare_capture(
     from posekit.apps.bootstrap_inputs import open_capture, read_keypoints
     from posekit.bootstrap.lone_hands import hands_to_learn
     from posekit.bootstrap.settings import BootstrapInput
+    from posekit.skeleton import get_skeleton
 
     capture, rig = open_capture(folder, rig_path)
-    keypoints = read_keypoints(keypoints_path, skeleton, capture, rig)
+    order = None if skeleton is None else get_skeleton(skeleton)
+    keypoints = read_keypoints(keypoints_path, [order], capture, rig)
     return BootstrapInput(capture, rig, keypoints, detector, hands_to_learn(keypoints))
 
 
@@ -245,8 +263,11 @@ def open_run_folder(folder: Path) -> None:
 
 def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     """Note what the run is made with and from; raise PosekitError where it was begun with something else."""
+    import warnings
+
+    from posekit import __version__
     from posekit.apps.provenance import content_hash
-    from posekit.errors import PosekitError
+    from posekit.errors import PosekitError, PosekitWarning
     from posekit.io.files import write_json
 
     inputs = _inputs(config)
@@ -261,7 +282,7 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
     asked["videos"] = {camera: path.stat().st_size for camera, path in videos.items()}
     kept = config.out / _SETTINGS
     if not kept.exists():
-        write_json(kept, asked)
+        write_json(kept, {_VERSION: __version__, **asked})
         return
     try:
         found = json_module.loads(kept.read_text(encoding="utf-8"))
@@ -269,6 +290,11 @@ def keep_settings(config: BootstrapConfig, videos: dict[str, Path]) -> None:
             raise ValueError(f"found {str(found)[:40]}, a JSON object was expected")
     except ValueError as error:
         raise PosekitError(f"{kept}: is damaged ({error}); name another folder with --out") from None
+    if (begun := found.pop(_VERSION, __version__)) != __version__:
+        what = f"{config.out}: was begun with posekit {begun}, this is {__version__}"
+        warnings.warn(
+            PosekitWarning(f"{what}: what it detects differently is compared as if it had been learnt"), stacklevel=2
+        )
     # An option that the run does not name is younger than the run, which was made as by the option's default.
     found = {item.name: item.default for item in fields(config)} | found
     for name, value in asked.items():

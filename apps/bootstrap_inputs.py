@@ -1,12 +1,13 @@
 """What ``posekit bootstrap`` opens, whatever it learns: the capture with its rig, in step, and the 2D keypoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posekit.camera import Rig
     from posekit.capture import Capture
-    from posekit.keypoints import Keypoints2D
+    from posekit.keypoints import Keypoints2D, KeypointSource
     from posekit.skeleton import Skeleton
 
 
@@ -22,13 +23,32 @@ def open_capture(folder: Path, rig_path: Path) -> "tuple[Capture, Rig]":
     return capture.in_step_with(rig), rig
 
 
-def read_keypoints(path: Path, skeleton: "str | Skeleton | None", capture: "Capture", rig: "Rig") -> "Keypoints2D":
-    """Read the 2D keypoints of a capture, in step; skeleton: order of the joints, None for what the files tell."""
-    from posekit.apps.in_step import keypoints_of_capture
+def open_in_some_order(
+    path: Path, orders: "Sequence[Skeleton | None]", capture: "Capture", rig: "Rig"
+) -> "KeypointSource":
+    """Open 2D keypoints in the first of these orders of joints that they can have; raises what the first one raises.
+
+    None: what the files tell.
+    """
+    from posekit.errors import PosekitError
     from posekit.io.keypoint_files import open_keypoints
+
+    sizes = {camera.name: camera.size for camera in rig.cameras}
+    refused: list[PosekitError] = []
+    for order in orders:
+        try:
+            return open_keypoints(path, order, capture.fps, sizes)
+        except PosekitError as error:
+            refused.append(error)
+    raise refused[0]
+
+
+def read_keypoints(path: Path, orders: "Sequence[Skeleton | None]", capture: "Capture", rig: "Rig") -> "Keypoints2D":
+    """Read the 2D keypoints of a capture, in step; orders: as `open_in_some_order` tries them."""
+    from posekit.apps.in_step import keypoints_of_capture
     from posekit.people.camera_names import match_keypoint_cameras
 
-    source = open_keypoints(path, skeleton, capture.fps, {camera.name: camera.size for camera in rig.cameras})
+    source = open_in_some_order(path, orders, capture, rig)
     keypoints = keypoints_of_capture(match_keypoint_cameras(source, tuple(capture.videos)), capture)
     check_against_capture(path, keypoints, capture.videos, capture.frame_count)
     return keypoints

@@ -154,8 +154,12 @@ def _remarks(figures: dict[str, Any]) -> list[str]:
         lines.append(
             f"views agree within {rig['threshold_px']:.1f} px ({low:.1f} to {high:.1f}, by the size in the view); "
             f"the rig is {what}"
-            + (f", residual {rig['rig_residual_px']:.2f} px" if "rig_residual_px" in rig else "")
-            + (f", that of the first detections {first:.2f} B" if first else "")
+            + (
+                f", nine joints in ten lie within {rig['rig_residual_px']:.2f} px on it"
+                if "rig_residual_px" in rig
+                else ""
+            )
+            + (f", of the first detections within {first:.2f} B" if first else "")
         )
     not_kept = figures["rounds_not_kept"]
     kept = f"rounds kept: {', '.join(map(str, figures['rounds_kept']))}"

@@ -1,6 +1,6 @@
 """What ``posekit bootstrap --learn`` reads where it is not hands that are learnt, and the labels of a person."""
 
-import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,34 +14,29 @@ if TYPE_CHECKING:
     from posekit.camera import Rig
     from posekit.capture import Capture
     from posekit.detection.hand_detector import HandDetector
-    from posekit.keypoints import Keypoints2D, KeypointSource
+    from posekit.keypoints import Keypoints2D
     from posekit.skeleton import Skeleton
 
 #: What `--learn` says for the hands of people, and for their bodies; anything else is a file.
 HANDS, BODY = "hands", "body"
 
 
-def read_labels(
-    path: Path, capture: "Capture", rig: "Rig", skeleton: "str | Skeleton | None" = None, own: "Skeleton | None" = None
-) -> "Keypoints2D":
-    """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows, its joints told by itself.
+def read_labels(path: Path, capture: "Capture", rig: "Rig", orders: "Sequence[Skeleton | None]") -> "Keypoints2D":
+    """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows.
 
-    As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments. skeleton:
-    order of the joints where the files do not tell it, as OpenPose JSON of little else than hands. own: that of what is learnt,
-    which the files have if nothing tells another.
+    As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments. orders: of
+    the joints, as `open_in_some_order` tries them.
     """
     from dataclasses import replace
 
+    from posekit.apps.bootstrap_inputs import open_in_some_order
     from posekit.errors import PosekitError
     from posekit.io.timestamps import counts_moments
     from posekit.people.camera_names import match_keypoint_cameras
 
     if not path.exists():
         raise PosekitError(f"{path}: no such file or folder; --labels names 2D keypoints that a person placed")
-    sizes = {camera.name: camera.size for camera in rig.cameras}
-    # --skeleton may be the order of --keypoints alone.
-    orders = [*([] if skeleton is None else [skeleton]), None, *([] if own is None else [own])]
-    source = _open_in_some_order(path, orders, capture.fps, sizes)
+    source = open_in_some_order(path, orders, capture, rig)
     labels = match_keypoint_cameras(source, tuple(capture.videos)).read(0, len(source.frames))
     labels = replace(labels, source=str(path))
     for camera in labels.cameras:
@@ -55,19 +50,6 @@ def read_labels(
         said = f"{labels.frames.min()} to {labels.frames.max()}" if len(labels.frames) else "none"
         raise PosekitError(f"{path}: has labels of frames {said}, the videos have 0 to {most - 1}")
     return labels if capture.synchrony is None or counts_moments(source.source) else _at_moments(labels, capture)
-
-
-def _open_in_some_order(
-    path: Path, orders: "list[str | Skeleton | None]", fps: float, sizes: dict[str, tuple[int, int]]
-) -> "KeypointSource":
-    """Open 2D keypoints in the first of these orders of joints that they can have; raises what the last one raises."""
-    from posekit.errors import PosekitError
-    from posekit.io.keypoint_files import open_keypoints
-
-    for order in orders[:-1]:
-        with contextlib.suppress(PosekitError):
-            return open_keypoints(path, order, fps, sizes)
-    return open_keypoints(path, orders[-1], fps, sizes)
 
 
 def _at_moments(labels: "Keypoints2D", capture: "Capture") -> "Keypoints2D":
@@ -132,6 +114,7 @@ def prepare_subject(
     from posekit.bootstrap.subject_target import SubjectTarget
     from posekit.errors import PosekitError
     from posekit.keypoints import Keypoints2D
+    from posekit.skeleton import get_skeleton
 
     if keypoints_path is None and labels_path is None:
         raise PosekitError(
@@ -142,9 +125,11 @@ def prepare_subject(
     capture, rig = open_capture(folder, rig_path)
     own = None if learn == BODY else subject_definition(learn, None).skeleton
     # The name that a TOML file gives its skeleton is known here alone.
-    order = own if own is not None and own.name == skeleton else skeleton
+    named = None if skeleton is None else own if own is not None and own.name == skeleton else get_skeleton(skeleton)
+    # Files without names of joints have the order of what is learnt, if they have as many.
+    told: list[Skeleton | None] = [None] if own is None else [own, None]
     if keypoints_path is not None:
-        keypoints = read_keypoints(keypoints_path, order, capture, rig)
+        keypoints = read_keypoints(keypoints_path, told if named is None else [named], capture, rig)
         target = SubjectTarget(subject_definition(learn, keypoints))
     else:
         target = SubjectTarget(subject_definition(learn, None))
@@ -155,7 +140,9 @@ def prepare_subject(
             tell(capture.synchrony, f"pictures are taken as they are, up to {off:.2g} frames off")
         nothing = np.full((*blank.shape, 2), np.nan, dtype=np.float32)
         keypoints = Keypoints2D(nothing, blank, names, frames, target.skeleton, capture.fps, str(labels_path))
-    labelled = None if labels_path is None else read_labels(labels_path, capture, rig, order, own)
+    # Beside keypoints, --skeleton may be their order alone.
+    orders = told if named is None else [named] if keypoints_path is None else [named, *told]
+    labelled = None if labels_path is None else read_labels(labels_path, capture, rig, orders)
     if labelled is not None:
         target.take_labels(labelled)  # labels of another skeleton are told of now
     return BootstrapInput(capture, rig, keypoints, subject_detector(weights, target, seed), target, labelled)

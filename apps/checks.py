@@ -1,11 +1,12 @@
 """What commands check before they work, so that a mistake is told at once and not after minutes."""
 
 import math
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posekit.errors import PosekitError
+from posekit.errors import PosekitError, PosekitWarning
 from posekit.io.files import require_file, require_folder
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ def require_places(outputs: Iterable[Path | None], inputs: Iterable[Path | None]
 def in_capture(capture: Path, path: Path) -> Path:
     """Return what `path` names in the capture's folder where there is such a thing, else the path as it is."""
     inside = capture / path
-    return inside if inside.exists() else path
+    if not inside.exists():
+        return path
+    if path.exists() and not path.samefile(inside):
+        warnings.warn(
+            PosekitWarning(f"{inside} is read, the capture's own; {path.absolute()} is another of this name"),
+            stacklevel=2,
+        )
+    return inside
 
 
 def load_people(path: Path) -> "Keypoints3D":

@@ -176,7 +176,11 @@ def _write_all(config: ExportConfig, files: dict[Path, tuple[int, ...]], keypoin
         return {}
     figures = {}
     # Beside the files, under their own names, which TRC has in its header; from there they only need to be renamed.
-    with tempfile.TemporaryDirectory(prefix=f".{config.out.stem}.", dir=config.out.parent) as folder:
+    try:
+        drafts_folder = tempfile.TemporaryDirectory(prefix=f".{config.out.stem}.", dir=config.out.parent)
+    except OSError as error:
+        raise PosekitError(f"{config.out}: cannot be written: {error.strerror}") from error
+    with drafts_folder as folder:
         drafts = {path: Path(folder) / path.name for path in files}
         try:
             for path, draft in drafts.items():

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.bootstrap.capture_pictures import numbered_pictures, picture_numbers
+from posekit.bootstrap.capture_pictures import numbered_pictures, passes, picture_numbers
 from posekit.bootstrap.engine import Engine, HereEngine
 from posekit.bootstrap.instances import InstanceDetections
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, cut_crops
 from posekit.detection.hand_detector import HandDetector
-from posekit.io.video import KeyFrame, VideoReader
+from posekit.io.video import KeyFrame
 
 #: Frames of a task. Small enough that all cores have something to do, and that progress is seen; large enough that opening
 #: the video and decoding from the key frame before the first is a small part.
@@ -53,12 +53,10 @@ def stretches(
     for c, camera in enumerate(cameras):
         places = np.flatnonzero(wanted[:, c])
         numbers = picture_numbers(capture, camera, frames[places])
-        parts = range(0, len(places), frames_per_task)
-        key_frames = VideoReader(capture.videos[camera]).key_frames() if len(parts) > 1 else ()
-        for first in parts:
-            part = slice(first, first + frames_per_task)
-            start = [key for key in key_frames if key.number <= numbers[first]]
-            tasks.append(Stretch(c, places[part], numbers[part], start[-1] if start else None))
+        tasks += [
+            Stretch(c, places[part], numbers[part], key_frame)
+            for part, key_frame in passes(capture, camera, numbers, frames_per_task)
+        ]
     return tasks
 
 

@@ -52,6 +52,13 @@ def pick(crops: LabelledCrops, rows: NDArray[np.bool_]) -> LabelledCrops:
     return LabelledCrops(crops.images[rows], crops.joints[rows], crops.weight[rows])
 
 
+def _sides(joints: NDArray[np.floating]) -> NDArray[np.float64]:
+    """B (N,) of crops' joints (N, K, 2); where fewer than three quarters are labelled, that of the others in the median."""
+    side = hand_box_sides(joints).astype(np.float64)
+    most = np.isfinite(joints).all(axis=-1).sum(axis=1) * 4 >= 3 * joints.shape[1]
+    return np.where(most, side, np.median(side[most])) if most.any() else side
+
+
 def calibrate_confidence(detector: HandDetector, heldout: LabelledCrops) -> HandDetector:
     """Return the detector with a confidence that says how often its joints are within 0.2 B, on held-out crops.
 
@@ -65,5 +72,5 @@ def calibrate_confidence(detector: HandDetector, heldout: LabelledCrops) -> Hand
     knots = min(int(known.sum()) // _JOINTS_PER_KNOT, _KNOTS)
     if knots < 2:
         return detector
-    correct = errors <= HAND_AGREEMENT * hand_box_sides(heldout.joints)[:, None]
+    correct = errors <= HAND_AGREEMENT * _sides(heldout.joints)[:, None]
     return replace(detector, confidence=fit_confidence(score[known], correct[known], knots))

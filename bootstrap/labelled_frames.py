@@ -66,7 +66,7 @@ def place_labels(labelled: Keypoints2D, target: Target, scene: Scene, boxes: Han
     row_of = {int(frame): row for row, frame in enumerate(detections.frames)}
     parts = len(target.part_names)
     rows: list[tuple[int, int, int, NDArray[np.float64], HandBox]] = []
-    known = np.isfinite(found.xy).all(axis=-1)
+    known = np.asarray(np.isfinite(found.xy).all(axis=-1))
     for f, c, h in np.argwhere(known.sum(axis=-1) >= _MIN_JOINTS).tolist():
         frame = int(labelled.frames[f])
         if frame not in row_of:
@@ -76,6 +76,10 @@ def place_labels(labelled: Keypoints2D, target: Target, scene: Scene, boxes: Han
             )
         place, camera_place = row_of[frame], detections.cameras.index(labelled.cameras[c])
         joints = found.xy[f, c, h]
+        if not np.nanmax(np.ptp(joints[known[f, c, h]], axis=0)) > 0:
+            raise PosekitError(
+                f"{labelled.source}: the labels of frame {frame}, camera '{labelled.cameras[c]}', all lie in one place"
+            )
         instance = _nearest(joints, boxes[place, camera_place], h % parts, parts)
         box = boxes[place, camera_place, instance] if instance >= 0 else target.box_of_labels(joints, h % parts)
         if instance < 0 and boxes.shape[2] == parts:
@@ -125,8 +129,12 @@ def labelled_crops(labels: LabelledInstances, capture: Capture, scene: Scene, si
     return load_crops(kept)
 
 
-def measure_on_labels(found: InstanceDetections, labels: LabelledInstances) -> dict[str, Any] | None:
-    """PCK at 0.2 B of detections (F, C, H, K) on labels that nothing learnt from; None where there are none."""
+def measure_on_labels(found: InstanceDetections, labels: LabelledInstances, box_factor: float) -> dict[str, Any] | None:
+    """PCK at 0.2 B of detections (F, C, H, K) on labels that nothing learnt from; None where there are none.
+
+    box_factor: the boxes' side, as a multiple of B. Where fewer than three quarters of the joints are labelled, B is the box's:
+    a lone finger's would ask for the precision of a needle's eye.
+    """
     if len(labels) == 0:
         return None
     own = np.maximum(labels.instance, 0)
@@ -134,7 +142,9 @@ def measure_on_labels(found: InstanceDetections, labels: LabelledInstances) -> d
     error = np.linalg.norm(found.xy[labels.place, labels.camera, own] - labels.joints_px, axis=-1)
     error[~there | (labels.instance < 0)[:, None]] = np.inf
     known = np.isfinite(labels.joints_px).all(axis=-1)
-    within = error <= HAND_AGREEMENT * hand_box_sides(labels.joints_px)[:, None]
+    most = known.sum(axis=1) * 4 >= 3 * known.shape[1]
+    side = np.where(most, hand_box_sides(labels.joints_px), labels.boxes.side / box_factor)
+    within = error <= HAND_AGREEMENT * side[:, None]
     return {
         "instances": len(labels),
         "joints": int(known.sum()),

@@ -310,5 +310,5 @@ def _figures(run: Run, state: RoundState) -> dict[str, Any]:
         "rig_residual_px": float(np.median(run.target.residual_px(run.scene, state.detections))),
         "detection_residual_b": _largest(run.detection_residual_b),
         "agreement_px": float(np.nanmedian(state.limits)) if np.isfinite(state.limits).any() else None,
-        "true_labels": None if run.truth is None else measure_on_labels(state.found, run.truth),
+        "true_labels": None if run.truth is None else measure_on_labels(state.found, run.truth, run.target.box_factor),
     }

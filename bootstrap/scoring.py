@@ -32,7 +32,8 @@ class SelectionSettings:
     min_joints: fewer triangulated joints teach too little; of a skeleton of fewer than twice as many, half of its joints.
     min_inlier_share: a frame whose joints have fewer inlier views on average (a joint without a point has none), as a share
     of the rig's cameras, rests on too little: 0.2 is 1.6 of 8 cameras, as when half of the joints have the 3 views that they
-    need at least.
+    need at least. enough_inliers: so many are enough however many cameras there are, of which few may see a place: 2 views a
+    joint, as when two thirds of the joints have 3.
     min_mean_confidence: of the inlier detections; detections below 0.2 take no part at all, so that 0.3 asks that they are not
     all just above it.
     max_speed_ratio: a joint that moves this many times as fast as the instance's median joint, and more than min_jump (metres a
@@ -47,6 +48,7 @@ class SelectionSettings:
     window: int | None = None
     min_joints: int = 5
     min_inlier_share: float = 0.2
+    enough_inliers: float = 2.0
     min_mean_confidence: float = 0.3
     max_speed_ratio: float = 5.0
     min_jump: float = 0.01
@@ -137,7 +139,7 @@ def judge_frames(
         (HELD_OUT, nothing if held_out is None else held_out),
         (OCCLUDED, completely_hidden(instance)),
         (FEW_INLIERS, instance.known.sum(axis=1) < needed),
-        (FEW_INLIERS, inlier_count < settings.min_inlier_share * cameras * K),
+        (FEW_INLIERS, inlier_count < min(settings.min_inlier_share * cameras, settings.enough_inliers) * K),
         (LOW_CONFIDENCE, confidence < settings.min_mean_confidence),
         (VELOCITY, too_many_wrong & wrong.any(axis=1) & faster),
         (BONE_LENGTH, too_many_wrong & wrong.any(axis=1) & ~faster),

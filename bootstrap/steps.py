@@ -122,7 +122,8 @@ def triangulate_step(run: Run, detections: Keypoints2D, place: Path) -> tuple[Ro
         )
     if not (place / "keypoints3d.h5").exists():
         people.save(place / "keypoints3d.h5")
-    state = RoundState(detections, people, target.take(detections), target.points(people), limits, boxes, evidence)
+    points = target.points(people)
+    state = RoundState(detections, people, found, points, limits, boxes, evidence)
     return state, gates
 
 

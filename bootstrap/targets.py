@@ -49,7 +49,8 @@ class Scene:
 class RoundState:
     """What a round knows: detections of whole people, these in 3D, and of the instances alone what was found and triangulated.
 
-    limits: (F, H, C) px, within which views agreed. boxes: (F, C, H), of the next detection. evidence: what held-out cameras
+    found: also of joints that are left out of `detections` because they are wrong in all views alike. limits: (F, H, C) px,
+    within which views agreed. boxes: (F, C, H), of the next detection. evidence: what held-out cameras
     say.
     """
 

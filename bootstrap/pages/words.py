@@ -92,7 +92,7 @@ def rig_lines(run: RunFiles) -> list[str]:
         lines.append("Whether the rig was refined is not written down.")
     if "rig_residual_px" in rig:
         lines.append(
-            f"People's joints that agree lie {rig['rig_residual_px']:.2f} px from their reprojection, on average."
+            f"Nine in ten of people's joints that agree lie within {rig['rig_residual_px']:.2f} px of their reprojection."
         )
     if "threshold_px" in rig:
         low, high = rig["threshold_range_px"]

@@ -7,7 +7,7 @@ COCO-WholeBody keeps feet, face and hands in lists of their own.
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from posekit.keypoints import Keypoints2D
 from posekit.skeleton import (
     COCO_17,
     HAND_21,
+    SKELETONS,
     Skeleton,
     matching_joints,
     skeleton_of_names,
@@ -47,12 +48,13 @@ class _View:
 def read_coco(source: str | Path, skeleton: Skeleton | None = None, fps: float | None = None) -> Keypoints2D:
     """Read a folder with one file per camera, ``<camera>.json`` or ``<camera>_....json``, or the file of one camera.
 
-    skeleton: the order of the joints, or None to have it told by the names in the categories or by the number of joints. The
-    frame is the image_id where that is a number, and otherwise, as in files with ``images``, the last number in the file name
-    of the picture. A frame without detections is a frame without people.
+    skeleton: whose joints they are, matched by the names in the categories where the file has any, and otherwise in this order;
+    or None to have it told by those names or by the number of joints. The frame is the image_id where that is a number, and
+    otherwise, as in files with ``images``, the last number in the file name of the picture. A frame without detections is a
+    frame without people.
 
     Warns where no frame is seen by two cameras: what is to be triangulated is then numbered wrongly, a person's labels need not
-    be. Raises PosekitError for damaged files, and for other numbers of joints than the skeleton's.
+    be. Raises PosekitError for damaged files, for other numbers of joints than the skeleton's, and for names that are not its.
     """
     source = Path(source)
     files = files_of_cameras(source, (".json",))
@@ -60,6 +62,7 @@ def read_coco(source: str | Path, skeleton: Skeleton | None = None, fps: float |
         raise PosekitError(f"{source}: holds no JSON file (<camera>.json was expected)")
     views = {camera: _read_view(path) for camera, path in files.items()}
     order = _order(source, list(views.values()), skeleton)
+    views = {camera: _in_order(files[camera], view, order) for camera, view in views.items()}
     for camera, view in views.items():
         count = view.values.shape[1]
         if len(view.values) and count != order.joint_count:
@@ -121,6 +124,34 @@ def _order(source: Path, views: list[_View], skeleton: Skeleton | None) -> Skele
     )
     raise PosekitError(
         f"{source}: the order of the joints is not told by the files ({reason}): name it with --skeleton"
+    )
+
+
+def _in_order(path: Path, view: _View, order: Skeleton) -> _View:
+    """Bring a file's joints into the order by their names, where it has names: every file may have an order of its own.
+
+    Of the field's skeletons, names that are none of its joints' are other people's words for them, if the rest stand where the
+    skeleton has them. Of somebody's own, the names must be its names.
+    """
+    if view.joints in ((), order.joints):
+        return view
+    try:
+        spelled = matching_joints(view.joints, order)
+    except PosekitError as error:
+        raise PosekitError(f"{path}: categories: {error}") from None
+    strange = [name for name in view.joints if name not in spelled]
+    missing = [joint for joint in order.joints if joint not in spelled.values()]
+    if not strange and not missing:
+        of_joint = {joint: view.joints.index(name) for name, joint in spelled.items()}
+        return replace(view, values=view.values[:, [of_joint[joint] for joint in order.joints]], joints=order.joints)
+    if order in SKELETONS.values() and all(
+        view.joints.index(name) == order.index(joint) for name, joint in spelled.items()
+    ):
+        return view
+    raise PosekitError(
+        f"{path}: categories: keypoints: the joints of {order.name} were expected"
+        + (f", found {', '.join(strange[:10])}" if strange else "")
+        + (f", missing {', '.join(missing[:10])}" if missing else "")
     )
 
 

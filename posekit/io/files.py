@@ -34,9 +34,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         # Some writers make files that only their owner may read; this one gets the mode that any new file has here.
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        temporary.unlink()
+        mode = _mode_of_new_file(path, temporary)
         yield temporary
         temporary.chmod(mode)
         with temporary.open("rb") as file:
@@ -52,6 +50,19 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_of_new_file(path: Path, temporary: Path) -> int:
+    """Mode of a file that is made as `temporary`; raises PosekitError, naming `path`, where none can be made."""
+    try:
+        temporary.touch()
+    except OSError as error:
+        if _is_full(error, path.parent):
+            raise
+        raise PosekitError(f"{path}: cannot be written: {error.strerror}") from error
+    mode = temporary.stat().st_mode
+    temporary.unlink()
+    return mode
 
 
 def _is_full(error: Exception, folder: Path) -> bool:

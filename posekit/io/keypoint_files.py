@@ -98,6 +98,9 @@ def _open_folder(
         return read_landmark_arrays(path, order, fps, sizes)
     inside = [place.name for place in sorted(path.iterdir()) if place.is_dir() and _holds_openpose(place)]
     hint = f"; {' and '.join(inside)} in it do{'' if len(inside) > 1 else 'es'}: name one" if inside else ""
+    empty = [place.name for place in sorted(path.glob("*_json")) if place.is_dir() and not any(place.iterdir())]
+    if empty and not hint:
+        hint = f"; {', '.join(empty)}: empty"
     raise PosekitError(f"{path}: holds no 2D keypoints that are known{hint or f'; known are: {KNOWN_FORMATS}'}")
 
 

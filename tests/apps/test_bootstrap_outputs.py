@@ -38,7 +38,7 @@ def test_figures_and_table_say_threshold_rig_kept_rounds_alarms_and_geometry(run
     assert figures["geometry_share"] == pytest.approx(1 / 25)
     text = " ".join(printed(figures, run).split())
     assert "views agree within 7.5 px" in text
-    assert "the rig is refined on people, residual 1.25 px" in text
+    assert "the rig is refined on people, nine joints in ten lie within 1.25 px on it" in text
     assert "rounds kept: 0, 1" in text
     assert "not kept" not in text
     assert text.count("alarm: camera '<b>' has moved since it was calibrated") == 1

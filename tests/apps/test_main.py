@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import time
 import types
 import warnings
 from dataclasses import dataclass
@@ -162,6 +163,37 @@ def test_installed_command_answers_and_fails_with_its_codes(tmp_path):
     assert unknown.returncode == 2
     assert "nonsense" in unknown.stderr
     assert "Traceback" not in unknown.stderr
+
+
+def test_a_terminated_command_leaves_nothing_half_written(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        """import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from posekit.io.files import write_whole
+
+
+@dataclass(frozen=True)
+class Config:
+    '''Write slowly.'''
+
+
+def main(config: Config) -> None:
+    with write_whole(Path("result.txt")) as temporary:
+        temporary.write_text("half")
+        Path("begun").touch()
+        time.sleep(60)
+"""
+    )
+    script = "import sys; from posekit.apps import main as m; m.COMMANDS['slow'] = 'slow'; sys.exit(m.main())"
+    process = subprocess.Popen([sys.executable, "-c", script, "slow"], cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["begun", "slow.py"]
 
 
 def test_closed_pipe_is_quiet():

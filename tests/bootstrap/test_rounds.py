@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from posekit.apps.bootstrap import BootstrapConfig, keep_settings, locked
+from posekit.apps.bootstrap import BootstrapConfig, _holds_work, keep_settings, locked
 from posekit.apps.bootstrap_subject import read_labels
 from posekit.apps.main import main
 from posekit.bootstrap.crop_files import load_crops
@@ -295,8 +295,8 @@ def test_labels_whose_files_do_not_tell_their_joints_are_read_as_the_keypoints_o
     name = f"{keypoints.cameras[0]}_{2:012d}_keypoints.json"
     (place / name).write_text(json.dumps({"version": 1.3, "people": [person]}))
     with pytest.raises(PosekitError, match="name it with --skeleton"):
-        read_labels(tmp_path / "labels", capture, rig)
-    labels = read_labels(tmp_path / "labels", capture, rig, "BODY_25B")
+        read_labels(tmp_path / "labels", capture, rig, [None])
+    labels = read_labels(tmp_path / "labels", capture, rig, [get_skeleton("BODY_25B")])
     hand = labels.skeleton.part("right_hand")
     assert labels.frames.tolist() == [2]
     np.testing.assert_allclose(labels.xy[0, 0, 0, hand], keypoints.xy[2, 0, 0, hand])
@@ -338,6 +338,35 @@ def test_a_later_round_that_fails_leaves_the_rounds_before_it(filmed, tmp_path, 
     assert (tmp_path / "run" / "round_1" / "hand-cpm.safetensors").is_file()
 
 
+def _hands_in_one_view(capture, copy):
+    """Copy a capture, its hands in the first camera alone."""
+    shutil.copytree(capture, copy)
+    keypoints = Keypoints2D.load(copy / "with_hands.h5")
+    xy = keypoints.xy.copy()
+    hand = keypoints.skeleton.part("right_hand")
+    xy[:, 1:, :, hand] = np.nan
+    replace(keypoints, xy=xy).save(copy / "with_hands.h5")
+
+
+def test_what_was_detected_or_trained_is_work(tmp_path):
+    assert not _holds_work(tmp_path)
+    (tmp_path / "round_0").mkdir()
+    (tmp_path / "round_0" / "seconds.json").write_text('{"gates": 99.0, "detection": 2.0}')
+    assert not _holds_work(tmp_path)
+    (tmp_path / "round_0" / "seconds.json").write_text('{"gates": 2.0, "detection": 3600.0}')
+    assert _holds_work(tmp_path)
+
+
+def test_what_took_long_is_kept_where_no_label_could_be_made(filmed, tmp_path, capsys, monkeypatch):
+    folder, _, _ = filmed
+    _hands_in_one_view(folder / "capture", tmp_path / "capture")
+    monkeypatch.setattr("posekit.apps.bootstrap._LONG_S", 0.0)
+    weights = folder / "untrained.safetensors"
+    line = refused(capsys, command(tmp_path, tmp_path / "run", weights=weights), "round 1 made no label")
+    assert line.endswith(f"; what was done is in {tmp_path / 'run'}")
+    assert (tmp_path / "run" / "round_0" / "keypoints2d.h5").is_file()
+
+
 def test_a_folder_with_other_things_in_it_is_refused_and_kept(filmed, capsys, tmp_path):
     folder, _, _ = filmed
     (tmp_path / "thesis.txt").write_text("years of work")
@@ -347,13 +376,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_kept(filmed, capsys, tm
 
 def test_hands_that_no_three_cameras_agree_on_make_no_label_and_leave_nothing(filmed, capsys, tmp_path):
     folder, _, _ = filmed
-    capture = tmp_path / "capture"
-    shutil.copytree(folder / "capture", capture)
-    keypoints = Keypoints2D.load(capture / "with_hands.h5")
-    xy = keypoints.xy.copy()
-    hand = keypoints.skeleton.part("right_hand")
-    xy[:, 1:, :, hand] = np.nan
-    replace(keypoints, xy=xy).save(capture / "with_hands.h5")
+    _hands_in_one_view(folder / "capture", tmp_path / "capture")
     weights = folder / "untrained.safetensors"
     refused(capsys, command(tmp_path, tmp_path / "run", weights=weights), "no label")
     assert not (tmp_path / "run").exists()

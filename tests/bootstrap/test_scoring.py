@@ -153,6 +153,21 @@ def test_each_check_throws_out_its_frame(array, change, reason):
     assert [place for place, why in enumerate(found) if why] == [6] or reason == "bone length"
 
 
+@pytest.mark.parametrize("cameras", [4, 8, 16, 31])
+def test_three_views_of_every_joint_are_enough_in_a_rig_of_any_size(cameras):
+    def three_views(inliers):
+        inliers[:] = np.arange(cameras) < 3
+
+    assert judge_frames(instance(cameras=cameras, inliers=three_views), SelectionSettings(), window=1).chosen.all()
+
+    def of_half(inliers):
+        three_views(inliers)
+        inliers[:, 11:] = False  # 33 views of 21 joints: 1.57 a joint, 0.2 of 8 cameras are 1.6
+
+    found = judge_frames(instance(cameras=cameras, inliers=of_half), SelectionSettings(), window=1)
+    assert found.chosen.all() if cameras == 4 else not found.chosen.any()
+
+
 def test_a_hand_of_which_two_fingers_jump_is_thrown_out_for_its_velocity():
     def leap(xyz):
         # Two fingers leap and keep their length, as when they are taken for others'; the palm's bones are given more room.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from posekit import __version__
 from posekit.apps.bootstrap import BootstrapConfig, keep_settings
 from posekit.apps.bootstrap_subject import prepare_subject
 from posekit.apps.main import main
@@ -23,6 +24,7 @@ from posekit.detection.detector_file import load_detector
 from posekit.errors import PosekitError, PosekitWarning
 from posekit.keypoints import Keypoints2D
 from posekit.people.hands import hand_box_sides
+from posekit.skeleton import COCO_17
 from tool_scene import DEFINITION, film_cross
 
 FRAMES = 24
@@ -52,9 +54,9 @@ def test_a_few_labelled_frames_make_a_detector_that_a_round_makes_better(filmed,
     # Crops of 64 px and few of them: the two trainings are most of the test's seconds.
     detector = replace(fresh_detector(target.skeleton, load_detector(), 0), crop_size=64)
     capture, rig = Capture.open(folder / "capture"), read_rig(folder / "capture" / "calibration.toml")
-    # The seed has luck to spare: 0.77 before and 0.90 after the round were seen, with weights a millionth off, as from another
-    # processor, the same. With others it may be less: training so short on so little is a lottery.
-    settings = BootstrapSettings(rounds=1, steps=70, batch_size=12, refine="off", seed=3)
+    # The seed has luck to spare: 0.75 before and 0.89 after the round were seen on one thread, 0.72 and 0.88 on two. With
+    # others it may be less: training so short on so little is a lottery.
+    settings = BootstrapSettings(rounds=1, steps=70, batch_size=12, refine="off", seed=1)
     history = bootstrap(BootstrapInput(capture, rig, nothing, detector, target, labelled), tmp_path, settings)
     assert history[1]["kept"]
     before, after = (share_right(Keypoints2D.load(tmp_path / f"round_{n}" / "keypoints2d.h5"), truth) for n in (0, 1))
@@ -143,7 +145,11 @@ def test_a_run_from_labels_alone_is_taken_up_again_and_times_that_are_gone_are_m
     videos = Capture.open(tmp_path / "capture").videos
     keep_settings(config, videos)
     keep_settings(config, videos)
-    (tmp_path / "settings.json").unlink()
+    settings = tmp_path / "settings.json"
+    settings.write_text(settings.read_text().replace(f'"posekit": "{__version__}"', '"posekit": "0.0.1"'))
+    with pytest.warns(PosekitWarning, match=f"was begun with posekit 0.0.1, this is {__version__}"):
+        keep_settings(config, videos)
+    settings.unlink()
     times = tmp_path / "capture" / "timestamps.csv"
     times.write_text("cam_id,sync_index,frame_time\n0,0,0.0\n")
     keep_settings(config, videos)
@@ -202,6 +208,25 @@ def test_labels_without_names_of_joints_have_the_order_of_the_skeleton(filmed, t
     write_coco(tmp_path / "fewer", few, truth.skeleton.joint_count - 1)
     with pytest.raises(PosekitError, match="points of cross were expected"):
         prepare_subject(folder / "capture", rig, None, toml, skeleton, tmp_path / "fewer", None, 0)
+
+
+def test_as_many_joints_as_people_have_are_not_taken_for_people(tmp_path, filmed):
+    folder, truth = filmed
+    names = [f"{side}_part_{k}" for side in ("left", "right") for k in range(8)] + ["tail"]
+    (tmp_path / "cat.toml").write_text(f'name = "cat"\njoints = {json.dumps(names)}\nbones = []\n')
+    xy = np.random.default_rng(1).uniform(20, 100, (2, len(truth.cameras), 1, 17, 2)).astype(np.float32)
+    few = replace(
+        truth, xy=xy, confidence=np.ones(xy.shape[:-1], np.float32), frames=truth.frames[[8, 14]], skeleton=COCO_17
+    )
+    write_coco(tmp_path / "labels", few, 17)
+    rig, toml = folder / "capture" / "calibration.toml", str(tmp_path / "cat.toml")
+    for keypoints, labels in ((None, tmp_path / "labels"), (tmp_path / "labels", tmp_path / "labels")):
+        start = prepare_subject(folder / "capture", rig, keypoints, toml, None, labels, None, 0)
+        assert start.labelled.skeleton.joints == tuple(names)
+        np.testing.assert_allclose(start.labelled.xy, few.xy, atol=1e-3)
+    for said, reason in (("COCO17_typo", "is not known"), ("BODY_25", "25 points of BODY_25 were expected, found 17")):
+        with pytest.raises(PosekitError, match=reason):
+            prepare_subject(folder / "capture", rig, None, toml, said, tmp_path / "labels", None, 0)
 
 
 def test_a_joint_that_labels_lack_is_named(filmed):

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from posekit.bootstrap.gate_records import Gates
 from posekit.bootstrap.hand_target import HandTarget
+from posekit.bootstrap.initial_samples import InitialSamples
 from posekit.bootstrap.instances import (
     PAPER_AGREEMENT,
     InstanceDetections,
@@ -15,6 +17,8 @@ from posekit.bootstrap.instances import (
 )
 from posekit.bootstrap.labelled_frames import measure_on_labels, place_labels, split_labels
 from posekit.bootstrap.rounds import split_frames
+from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
+from posekit.bootstrap.steps import Run, triangulate_step
 from posekit.bootstrap.subject_files import body_definition, read_subject
 from posekit.bootstrap.subject_target import SubjectTarget, fresh_detector, nearest_in_time
 from posekit.bootstrap.targets import well_seen_people
@@ -245,9 +249,53 @@ def test_labels_find_their_instance_and_the_last_ones_measure(cross):
     assert set(split_labels(labels, np.arange(40) < 10)[1].place) == {0, 4, 8, 32, 36}
     assert len(split_labels(labels, np.arange(40) >= 0)[0]) == len(labels)  # nothing else to learn from
     found = cross.take(keypoints)
-    assert measure_on_labels(found, apart)["pck"] == 1.0
+    assert measure_on_labels(found, apart, cross.box_factor)["pck"] == 1.0
     blind = InstanceDetections(found.xy, np.zeros_like(found.confidence))
-    assert measure_on_labels(blind, apart)["pck"] == 0.0
+    assert measure_on_labels(blind, apart, cross.box_factor)["pck"] == 0.0
+
+
+def test_of_few_labelled_joints_b_is_that_of_the_box(cross):
+    keypoints, rig = seen(), cross_rig()
+    scene = cross.scene(keypoints, rig, ReconstructionSettings(), 3)
+    boxes = cross.boxes(scene, scene.people, scene.detections)
+    xy = keypoints.xy.copy()
+    xy[:, :, 0, 2:] = np.nan  # two of four joints
+    labels = place_labels(replace(keypoints, xy=xy), cross, scene, boxes)
+    found = cross.take(keypoints)
+    usual = labels.boxes.side / cross.box_factor
+    lone = np.ptp(labels.joints_px[:, :2], axis=1).max(axis=-1)
+    few = labels.pick(lone < 0.6 * usual)
+    assert len(few) > 20
+    # 0.15 B aside: beyond 0.2 of the two joints' own box, 0.12 B.
+    aside = InstanceDetections(found.xy + np.array([0.15 * usual.min(), 0.0]), found.confidence)
+    assert measure_on_labels(aside, few, cross.box_factor)["pck"] == 1.0
+    far = InstanceDetections(found.xy + np.array([0.25 * usual.max(), 0.0]), found.confidence)
+    assert measure_on_labels(far, few, cross.box_factor)["pck"] == 0.0
+
+
+def test_a_joint_that_a_gate_leaves_out_is_measured_all_the_same(cross, tmp_path, monkeypatch):
+    keypoints, rig = seen(), cross_rig()
+    scene = cross.scene(keypoints, rig, ReconstructionSettings(), 3)
+    start = BootstrapInput(None, rig, keypoints, None, cross, None)
+    run = Run(start, scene, BootstrapSettings(), InitialSamples((), None), tmp_path, lambda *_: None)
+    wrong = cross.skeleton.joints[1]
+    monkeypatch.setattr("posekit.bootstrap.steps.judge_joints", lambda *_: Gates(excluded_joints=(wrong,)))
+    state, gates = triangulate_step(run, keypoints, tmp_path)
+    assert gates.excluded_joints == (wrong,)
+    assert np.isnan(state.points.xyz[:, :, 1]).all()
+    assert not np.isfinite(state.detections.xy[..., 1, :]).any()
+    labels = place_labels(keypoints, cross, scene, state.boxes)
+    # The figure is the detector's, not the gate's.
+    assert measure_on_labels(state.found, labels, cross.box_factor)["pck"] == 1.0
+
+
+def test_labels_in_one_place_are_refused(cross):
+    keypoints, rig = seen(), cross_rig()
+    scene = cross.scene(keypoints, rig, ReconstructionSettings(), 3)
+    xy = keypoints.xy.copy()
+    xy[7, 1] = 40.0
+    with pytest.raises(PosekitError, match=f"labels of frame 7, camera '{keypoints.cameras[1]}', all lie in one place"):
+        place_labels(replace(keypoints, xy=xy), cross, scene, HandBox(np.full((40, 4, 1, 2), np.nan), np.nan))
 
 
 @pytest.mark.parametrize(("change", "words"), [("camera", "camera 'elsewhere'"), ("frame", "frame 900")])

@@ -80,15 +80,16 @@ def test_certain_joints_stay_where_they_are():
     assert np.linalg.norm(found[0] - hand.numpy(), axis=-1).max() < 5.8
 
 
-def test_shapes_choose_and_the_maps_place():
-    # Joints that lie beside those of all shapes, as of a hand with longer fingers, stay there, but for 0.02 B.
+@pytest.mark.parametrize("sigma", [1.0, 1.5, 2.5])
+def test_shapes_choose_and_the_maps_place(sigma):
+    # Joints that lie beside those of all shapes, as of a hand with longer fingers, stay there, but for 0.01 B, however unsure.
     shapes = HandShapes(usual_hand_shapes().joints[:1])
     usual = in_crop(shapes.joints[0])
     generator = torch.Generator().manual_seed(0)
     aside = 8 * functional.normalize(torch.randn(21, 2, generator=generator), dim=1)
-    maps = gaussian_heatmaps((usual + aside)[None], (32, 32), 4, sigma=1.0)
+    maps = gaussian_heatmaps((usual + aside)[None], (32, 32), 4, sigma=sigma)
     found, _ = decode_heatmaps(maps, 4, shapes)
-    assert np.linalg.norm(found[0] - (usual + aside).numpy(), axis=-1).max() < 0.02 * 58
+    assert np.linalg.norm(found[0] - (usual + aside).numpy(), axis=-1).max() < 0.01 * 58
 
 
 def test_the_prior_of_the_very_shape_peaks_at_its_joints():

@@ -106,6 +106,38 @@ def test_joints_by_the_names_of_the_category(tmp_path):
     assert read_coco(tmp_path).skeleton == COCO_17
 
 
+def test_every_file_has_its_own_order_of_joints(tmp_path):
+    first, second = ["snout", "left_ear", "right_ear"], ["right_ear", "snout", "left_ear"]
+    xy = points(3, 10, 2)
+    write(tmp_path / "a.json", annotations({1: "1.png"}, [{"image_id": 1, "keypoints": xy}], keypoints=first))
+    write(tmp_path / "b.json", annotations({1: "1.png"}, [{"image_id": 1, "keypoints": xy}], keypoints=second))
+    found = read_coco(tmp_path)
+    assert found.skeleton.joints == tuple(first)
+    np.testing.assert_array_equal(found.xy[0, 1, 0], found.xy[0, 0, 0][[1, 2, 0]])
+    # The same where the skeleton is said: names go before places.
+    np.testing.assert_array_equal(read_coco(tmp_path, found.skeleton).xy, found.xy)
+    write(
+        tmp_path / "b.json",
+        annotations({1: "1.png"}, [{"image_id": 1, "keypoints": xy}], keypoints=["snout", "a", "b"]),
+    )
+    with pytest.raises(PosekitError, match=r"b\.json: categories: .*found a, b, missing left_ear, right_ear"):
+        read_coco(tmp_path)
+
+
+def test_names_of_the_file_go_before_the_order_that_is_said(tmp_path):
+    labels = [{"image_id": 1, "keypoints": points(17, 10, 2)}]
+    write(tmp_path / "a.json", annotations({1: "1.png"}, labels, keypoints=list(COCO_17.joints[::-1])))
+    turned = read_coco(tmp_path, COCO_17).xy[0, 0, 0]
+    # Other people's words for some of the joints, where they stand in the field's order, are no contradiction.
+    words = [name if k % 3 else f"point {k}" for k, name in enumerate(COCO_17.joints)]
+    write(tmp_path / "a.json", annotations({1: "1.png"}, labels, keypoints=words))
+    as_they_stand = read_coco(tmp_path, COCO_17).xy[0, 0, 0]
+    np.testing.assert_array_equal(turned, as_they_stand[::-1])
+    write(tmp_path / "a.json", annotations({1: "1.png"}, labels, keypoints=words[::-1]))
+    with pytest.raises(PosekitError, match="the joints of COCO_17 were expected, found point 15"):
+        read_coco(tmp_path, COCO_17)
+
+
 def test_wholebody_in_lists_of_its_own(tmp_path):
     parts = {"foot_kpts": (6, 300), "face_kpts": (68, 400), "lefthand_kpts": (21, 500), "righthand_kpts": (21, 600)}
     lists = {name: points(count, first) for name, (count, first) in parts.items()}

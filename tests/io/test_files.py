@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -81,6 +82,18 @@ def test_writing_where_there_is_no_folder_or_where_a_folder_stands(tmp_path):
     with pytest.raises(PosekitError, match=r"a\.txt: cannot be written: it is a folder"):
         write_whole(tmp_path / "a.txt").__enter__()
     assert listing(tmp_path) == ["a.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_told_by_its_own_name(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)  # the superuser may write everywhere
+    with (
+        pytest.raises(PosekitError, match=rf"^{tmp_path}/a\.txt: cannot be written: Permission denied$"),
+        write_whole(tmp_path / "a.txt"),
+    ):
+        pass
 
 
 def test_json_has_plain_values_and_null_for_nan(tmp_path):

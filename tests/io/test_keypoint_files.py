@@ -129,6 +129,13 @@ def test_a_folder_beside_other_things(tmp_path):
         open_keypoints(tmp_path / "capture")
 
 
+def test_folders_of_json_that_are_empty_are_named(tmp_path):
+    for name in ("cam01_json", "cam02_json"):
+        (tmp_path / "pose" / name).mkdir(parents=True)
+    with pytest.raises(PosekitError, match="pose: holds no 2D keypoints that are known; cam01_json, cam02_json: empty"):
+        open_keypoints(tmp_path / "pose")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
