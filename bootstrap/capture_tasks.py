@@ -91,15 +91,16 @@ def detect_in_capture(
     spans = stretches(capture, cameras, frames, np.asarray(boxes.found.any(axis=2)), frames_per_task)
     tasks = [(span, boxes[span.places, span.camera]) for span in spans]
     shared = _Detection(capture, cameras, detector)
-    for span, result in _followed(engine, _detect_stretch, shared, tasks, spans, on_pictures):
+    for span, result in run_followed(engine, _detect_stretch, shared, tasks, spans, on_pictures):
         found.xy[span.places, span.camera], found.confidence[span.places, span.camera] = result
     return found
 
 
-def _pictures(shared: "_Detection | _Cutting", stretch: Stretch) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def pictures_of(
+    capture: Capture, cameras: tuple[str, ...], stretch: Stretch
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (place in the stretch, RGB picture), in the order of the video."""
-    camera = shared.cameras[stretch.camera]
-    return numbered_pictures(shared.capture, camera, stretch.numbers, stretch.key_frame)
+    return numbered_pictures(capture, cameras[stretch.camera], stretch.numbers, stretch.key_frame)
 
 
 def _detect_stretch(
@@ -108,7 +109,7 @@ def _detect_stretch(
     stretch, boxes = task
     joints = shared.detector.model.joints
     xy, confidence = np.full((*boxes.shape, joints, 2), np.nan), np.zeros((*boxes.shape, joints))
-    pictures = _pictures(shared, stretch)
+    pictures = pictures_of(shared.capture, shared.cameras, stretch)
     while some := list(itertools.islice(pictures, _FRAMES_TOGETHER)):
         places = [(index, h) for index, _ in some for h in np.flatnonzero(boxes.found[index]).tolist()]
         picture_of = dict(some)
@@ -151,7 +152,7 @@ def cut_in_capture(
     ]
     shared = _Cutting(capture, cameras, size)
     of_span = {id(span): mine for span, mine in zip(spans, rows, strict=True)}
-    for span, crops in _followed(engine, _cut_stretch, shared, tasks, spans, on_pictures):
+    for span, crops in run_followed(engine, _cut_stretch, shared, tasks, spans, on_pictures):
         images[of_span[id(span)]] = crops
     return images
 
@@ -159,13 +160,13 @@ def cut_in_capture(
 def _cut_stretch(shared: _Cutting, task: tuple[Stretch, NDArray[np.int64], HandBox]) -> NDArray[np.uint8]:
     stretch, index, boxes = task
     crops = np.zeros((len(index), shared.size, shared.size, 3), dtype=np.uint8)
-    for at, picture in _pictures(shared, stretch):
+    for at, picture in pictures_of(shared.capture, shared.cameras, stretch):
         here = np.flatnonzero(index == at)
         crops[here] = cut_crops(picture, boxes[here], shared.size)
     return crops
 
 
-def _followed(
+def run_followed(
     engine: Engine | None,
     work: Callable[[Any, Any], Any],
     shared: Any,
@@ -173,7 +174,10 @@ def _followed(
     spans: Sequence[Stretch],
     on_pictures: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[Stretch, Any]]:
-    """Yield (stretch, result) of every task as it ends, and tell how many pictures are done."""
+    """Yield (stretch, result) of every task as it ends, and tell how many pictures are done.
+
+    work(shared, task), spans: the stretch of each task. engine and on_pictures: as in `detect_in_capture`.
+    """
     done, total = 0, sum(len(span.places) for span in spans)
     for place, result in (engine or HereEngine()).run(work, shared, tasks):
         yield spans[place], result

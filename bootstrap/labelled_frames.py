@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from posekit.bootstrap.capture_tasks import cut_in_capture
 from posekit.bootstrap.crop_files import large_crop_size, load_crops, save_samples
+from posekit.bootstrap.engine import Engine
 from posekit.bootstrap.instances import InstanceDetections
 from posekit.bootstrap.labels import crops_with_joints
 from posekit.bootstrap.targets import Scene, Target
@@ -117,14 +118,16 @@ def split_labels(labels: LabelledInstances, held_out: NDArray[np.bool_]) -> tupl
     return labels.pick(~apart), labels.pick(apart)
 
 
-def labelled_crops(labels: LabelledInstances, capture: Capture, scene: Scene, size: int, folder: Path) -> LabelledCrops:
+def labelled_crops(
+    labels: LabelledInstances, capture: Capture, scene: Scene, size: int, folder: Path, engine: Engine | None = None
+) -> LabelledCrops:
     """Cut the labelled instances out of the videos, once: ``labelled.h5`` of the run folder."""
     kept = folder / "labelled.h5"
     if not kept.exists():
         large = large_crop_size(size)
         wide = labels.boxes.scaled(large / size)
         cameras, frames = scene.detections.cameras, scene.detections.frames
-        images = cut_in_capture(capture, cameras, frames, labels.place, labels.camera, wide, large)
+        images = cut_in_capture(capture, cameras, frames, labels.place, labels.camera, wide, large, engine)
         save_samples(kept, crops_with_joints(images, wide, labels.joints_px))
     return load_crops(kept)
 

@@ -125,7 +125,7 @@ def begin(
     if start.labelled is not None:
         candidates, _ = split_frames(len(scene.detections.frames), settings.heldout_share)
         learnt, truth = split_labels(place_labels(start.labelled, start.target, scene, boxes), ~candidates)
-        own = labelled_crops(learnt, start.capture, scene, start.detector.crop_size, folder)
+        own = labelled_crops(learnt, start.capture, scene, start.detector.crop_size, folder, engine)
         initial = replace(initial, training=(*initial.training, own))
     run = Run(start, scene, settings, initial, folder, progress, engine, truth, gates)
     detections, detector = scene.detections, start.detector
@@ -151,7 +151,7 @@ def _knowing_searches(run: Run, boxes: HandBox, labels: LabelledInstances) -> Ru
         return run
     detections, capture = run.scene.detections, run.start.capture
     size, seed = run.start.detector.crop_size, run.settings.seed
-    crops = search_crops(labels, capture, detections.cameras, detections.frames, size, seed, run.folder)
+    crops = search_crops(labels, capture, detections.cameras, detections.frames, size, seed, run.folder, run.engine)
     return replace(run, initial=replace(run.initial, training=(crops, *run.initial.training)))
 
 

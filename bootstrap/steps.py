@@ -247,5 +247,7 @@ def first_detect_step(
     detections = run.scene.detections
     if not boxes.found.any() and labels is not None and not (place / "keypoints2d.h5").exists():
         told = run.counter(f"searching for {run.target.what}")
-        boxes = search_boxes(run.start.capture, detections.cameras, detections.frames, labels, detector.fused(), told)
+        boxes = search_boxes(
+            run.start.capture, detections.cameras, detections.frames, labels, detector.fused(), run.engine, told
+        )
     return detect_step(run, boxes, detections, detector, place)

@@ -15,6 +15,8 @@ import torch
 from bootstrap_processes import alive, end_this_process, scaled
 from posekit.bootstrap.capture_tasks import cut_in_capture, detect_in_capture, stretches
 from posekit.bootstrap.engine import HereEngine, ProcessEngine, RayEngine, make_engine, usable_cores
+from posekit.bootstrap.labelled_frames import LabelledInstances
+from posekit.bootstrap.searching import search_boxes
 from posekit.calibration.formats import read_rig
 from posekit.capture import Capture
 from posekit.datasets.synthetic_capture import CaptureSettings, render_capture
@@ -73,6 +75,29 @@ def test_every_engine_gives_the_same_bits(filmed, here, engine):
     assert np.array_equal(found.xy, here.xy, equal_nan=True)
     assert np.array_equal(found.confidence, here.confidence)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("engine", [HereEngine(2), ProcessEngine(2)], ids=["threads", "processes"])
+def test_a_search_takes_every_picture_by_itself_whatever_the_engine(filmed, engine):
+    capture, boxes = filmed
+    cameras, detector = tuple(capture.videos), load_detector().fused()
+    few = boxes[:, :, 0].scaled(0.9)  # boxes (F, C) as labels have them
+    rows = np.array([2, 9])
+    labels = LabelledInstances(rows, np.array([0, 0]), np.zeros(2, int), np.zeros((2, 21, 2)), few[rows, 0])
+    told = []
+    found = search_boxes(
+        capture, cameras, np.arange(FRAMES), labels, detector, engine, lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (FRAMES * CAMERAS,) * 2
+    np.testing.assert_array_equal(found.side, 99.0)  # of camera 0's labels; there are none of camera 1
+    looks = [320.0, 178.0]  # from the whole picture down to 99 px in two halvings: 320 (99 / 320)^(k / 2)
+    for c, video in enumerate(capture.videos.values()):
+        for f, picture in enumerate(VideoReader(video).frames()):
+            middle = np.array([159.5, 119.5])
+            for look in looks:
+                xy, _ = detector.detect_in_image(picture, HandBox(middle[None], np.array([look])))
+                middle = np.median(xy[0], axis=0)
+            np.testing.assert_allclose(found.centre[f, c, 0], middle, atol=0.5)  # 178.0 stands for 177.99
 
 
 def test_progress_counts_the_pictures_that_have_a_box(filmed):
