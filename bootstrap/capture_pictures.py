@@ -27,13 +27,17 @@ def picture_numbers(capture: Capture, camera: str, frames: NDArray[np.int64]) ->
 
 
 def numbered_pictures(
-    capture: Capture, camera: str, numbers: NDArray[np.int64], key_frame: KeyFrame | None = None
+    capture: Capture,
+    camera: str,
+    numbers: NDArray[np.int64],
+    key_frame: KeyFrame | None = None,
+    threads: int | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (place in `numbers`, RGB picture of that number) of one camera's video, in its order; `numbers` ascends.
 
-    key_frame: where decoding begins; None for the start of the video.
+    key_frame: where decoding begins; None for the start of the video. threads: as of `VideoReader`.
     """
-    for number, picture in VideoReader(capture.videos[camera]).select(numbers.tolist(), key_frame):
+    for number, picture in VideoReader(capture.videos[camera], threads).select(numbers.tolist(), key_frame):
         for place in np.flatnonzero(numbers == number).tolist():
             yield place, picture
 

@@ -99,8 +99,11 @@ def detect_in_capture(
 def pictures_of(
     capture: Capture, cameras: tuple[str, ...], stretch: Stretch
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (place in the stretch, RGB picture), in the order of the video."""
-    return numbered_pictures(capture, cameras[stretch.camera], stretch.numbers, stretch.key_frame)
+    """Yield (place in the stretch, RGB picture), in the order of the video.
+
+    One thread decodes: there are as many tasks at a time as cores.
+    """
+    return numbered_pictures(capture, cameras[stretch.camera], stretch.numbers, stretch.key_frame, threads=1)
 
 
 def _detect_stretch(

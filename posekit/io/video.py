@@ -52,15 +52,18 @@ class VideoReader:
     Frames come upright: the rotation that telephones write into the container is carried out, as players and OpenCV do,
     and `size` is the size after it.
 
+    threads: that decode; None for as many as the decoder finds best for the whole machine. The pictures are the same.
+
     Raises PosekitError where the file is missing, empty, not a video, or without a single frame that can be decoded.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
         self.path = require_file(path, "a video")
+        self._threads = threads
         if self.path.stat().st_size == 0:
             raise PosekitError(f"{self.path}: is empty (0 bytes), a video was expected")
         self._frame_count: int | None = None
-        with _opened(self.path) as (container, stream):
+        with _opened(self.path, threads) as (container, stream):
             rate = stream.average_rate or stream.guessed_rate
             if not rate:
                 raise PosekitError(f"{self.path}: names no frame rate")
@@ -160,7 +163,7 @@ class VideoReader:
             raise PosekitError(f"{self.path}: frame {start} was asked for; the first is 0")
         number, end = -1, 0.0
         first = key_frame.number if key_frame else 0
-        with _opened(self.path) as (container, stream):
+        with _opened(self.path, self._threads) as (container, stream):
             try:
                 frames = (
                     container.decode(stream)
@@ -280,7 +283,7 @@ def write_video(path: str | Path, fps: float, frames: Iterable[UInt8[np.ndarray,
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def _opened(path: Path, threads: int | None = None) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     # "file:" and its whitelist keep a name from being taken for an address.
     options = {"protocol_whitelist": "file", "format_whitelist": _VIDEO_FORMATS}
     try:
@@ -294,6 +297,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
             raise PosekitError(f"{path}: holds no video stream ({container.format.long_name})")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        if threads is not None:
+            stream.codec_context.thread_count = threads
         yield container, stream
 
 

@@ -1,5 +1,7 @@
 """Decoding from a key frame gives the frames that decoding from the beginning gives."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from posekit.io.video import VideoReader
 
 COUNT = 30
+TASKS = Path("/proc/self/task")
 
 
 def write(path, options, pixel_format="yuv420p", codec="libx264"):
@@ -60,3 +63,23 @@ def test_marks_of_a_video_that_is_cut_short_lead_to_its_frames(tmp_path):
     frames = list(reader.frames(stop=reader.frame_count))
     for key in reader.key_frames():
         assert np.array_equal(dict(reader.select([key.number], key))[key.number], frames[key.number])
+
+
+def test_one_thread_decodes_the_same_pictures(tmp_path):
+    write(tmp_path / "video.mp4", {"g": "7", "bf": "2"})
+    one, four = (VideoReader(tmp_path / "video.mp4", threads) for threads in (1, 4))
+    for first, second in zip(one.frames(), four.frames(), strict=True):
+        assert np.array_equal(first, second)
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="threads are counted as Linux tells them")
+def test_as_many_threads_decode_as_were_asked_for(tmp_path):
+    write(tmp_path / "video.mp4", {"g": "7", "bf": "2"})
+    more = []
+    for threads in (1, 4):
+        pictures = VideoReader(tmp_path / "video.mp4", threads).frames()
+        before = len(list(TASKS.iterdir()))
+        next(pictures)
+        more.append(len(list(TASKS.iterdir())) - before)
+        pictures.close()
+    assert more[1] - more[0] == 4  # one decodes in the caller's; what converts to RGB has some of its own
