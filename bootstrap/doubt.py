@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.bootstrap.scoring import SelectionSettings
+from posekit.medians import median_of_known
 from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
 
 #: The reasons for doubt, in the order of `Doubt.shares`, in words.
@@ -92,7 +93,7 @@ def _extent(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
     known = np.isfinite(xyz).all(axis=-1, keepdims=True)
     low, high = np.where(known, xyz, np.inf).min(axis=1), np.where(known, xyz, -np.inf).max(axis=1)
     side = np.where(known.sum(axis=(1, 2)) > xyz.shape[1] / 2, (high - low).max(axis=-1), np.nan)
-    usual = np.ma.median(np.ma.masked_invalid(side)) if np.isfinite(side).any() else np.nan
+    usual = median_of_known(side)
     extent: NDArray[np.float64] = np.where(np.isfinite(side), side, usual)
     return extent
 
@@ -112,7 +113,7 @@ def _jumps(xyz: NDArray[np.float64], frames: NDArray[np.int64] | None) -> NDArra
     """
     since = 1 if frames is None else np.diff(frames)[:, None, None]
     step = np.diff(xyz, axis=0) / since
-    median = np.ma.median(np.ma.masked_invalid(step), axis=1, keepdims=True).filled(np.nan)
+    median = median_of_known(step, axis=1)[:, None]
     off = np.linalg.norm(step - median, axis=-1)
     gap = np.full((1, xyz.shape[1]), np.nan)
     return np.fmax(np.concatenate((gap, off)), np.concatenate((off, gap)))
@@ -122,7 +123,7 @@ def _bone_errors(xyz: NDArray[np.float64], bones: tuple[tuple[int, int], ...]) -
     """Relative difference (F, bones) of each bone from its median length, in units of the selection's tolerance."""
     ends = np.array(bones, dtype=np.int64).reshape(-1, 2)
     length = np.linalg.norm(xyz[:, ends[:, 1]] - xyz[:, ends[:, 0]], axis=-1)
-    usual = np.ma.median(np.ma.masked_invalid(length), axis=0).filled(np.nan)
+    usual = median_of_known(length)
     with np.errstate(invalid="ignore", divide="ignore"):
         error: NDArray[np.float64] = np.minimum(np.abs(length / usual - 1) / SelectionSettings().bone_tolerance, 1)
     return error

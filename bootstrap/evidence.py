@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.bootstrap.instances import Hidden, InstanceDetections, InstancePoints, triangulate_instances
-from posekit.bootstrap.medians import median_of_known
 from posekit.camera import Rig
+from posekit.medians import median_of_known
 from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
 
 #: A reference of fewer joints says too little about a whole crop.

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from posekit.bootstrap.gate_records import Alarm, Gates, GateSettings
 from posekit.bootstrap.instances import InstanceDetections, InstancePoints
-from posekit.bootstrap.medians import median_of_known
 from posekit.datasets.hand_model import pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
+from posekit.medians import median_of_known
 from posekit.skeleton import HAND_21, Skeleton
 
 Array = NDArray[np.float64]

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from posekit.bootstrap.gate_records import Alarm, GateSettings
 from posekit.bootstrap.gate_views import Array, Explanation, HeldOutView, agreeing, near_px
 from posekit.keypoints import Keypoints2D
+from posekit.medians import median_of_known
 
 #: The longest shift in time that is tried, frames and share of the frames.
 _FURTHEST, _FURTHEST_SHARE = 15, 0.2
@@ -82,7 +83,7 @@ def _shifted(own_px: Array, frames: NDArray[np.int64], shift: int) -> Array:
 
 def _steady_free(error: Array) -> Array:
     """Errors (F, P, J, 2) without what each joint has all the time."""
-    steady = np.ma.median(np.ma.masked_invalid(error), axis=0).filled(np.nan)
+    steady = median_of_known(error)
     return np.asarray(error - steady)
 
 

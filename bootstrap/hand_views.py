@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.bootstrap.medians import median_of_known
 from posekit.camera import Rig
 from posekit.detection.hand_box import HandBox
 from posekit.detection.projected_boxes import boxes_from_arms_in_space
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.medians import median_of_known
 from posekit.people.reconstruction import Reconstruction
 from posekit.skeleton import Skeleton
 

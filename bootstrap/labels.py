@@ -13,7 +13,6 @@ from posekit.bootstrap.capture_tasks import cut_in_capture
 from posekit.bootstrap.crop_files import CROP_MARGIN, large_crop_size, write_samples
 from posekit.bootstrap.engine import Engine
 from posekit.bootstrap.instances import Hidden
-from posekit.bootstrap.medians import median_of_known
 from posekit.bootstrap.occlusion import hidden_by_hands
 from posekit.bootstrap.scoring import (
     Instance3D,
@@ -28,6 +27,7 @@ from posekit.camera import Rig
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, crop_from_image, transform_points
 from posekit.io.files import write_whole
+from posekit.medians import median_of_known
 from posekit.point_status import PointStatus
 from posekit.skeleton import HAND_21
 from posekit.training.samples import LabelledCrops

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.initial_hands import draw_initial_hands
-from posekit.bootstrap.medians import median_of_known
 from posekit.bootstrap.subject_files import SubjectDefinition
 from posekit.bootstrap.subject_target import SubjectTarget, nearest_in_time
 from posekit.bootstrap.targets import Progress, Scene, Target
@@ -15,6 +14,7 @@ from posekit.camera import Rig
 from posekit.detection.hand_box import BOX_FACTOR, HandBox, box_from_hand, direction_angle
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D, Keypoints3D
+from posekit.medians import median_of_known
 from posekit.people.association import spans_of
 from posekit.people.hands import reject_impossible_hands
 from posekit.people.reconstruction import ReconstructionSettings, check_scale

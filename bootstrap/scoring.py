@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posekit.bootstrap.medians import median_of_known
+from posekit.medians import median_of_known
 from posekit.point_status import PointStatus
 from posekit.skeleton import Skeleton
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, crop_from_image, cut_crops, transform_points
+from posekit.medians import median_of_known
 from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
 from posekit.skeleton import Skeleton
 from posekit.view.colours import bone_colours
@@ -110,8 +111,7 @@ def usual_box(projected_px: NDArray[np.float64], detected_px: NDArray[np.float64
     usual = []
     for joints in (projected_px, detected_px):
         most = np.isfinite(joints).all(axis=-1).sum(axis=-1) * 4 >= 3 * joints.shape[2]
-        side = np.ma.masked_invalid(np.where(most, hand_box_sides(joints), np.nan))
-        usual.append(np.ma.median(side, axis=0).filled(0))
+        usual.append(np.nan_to_num(median_of_known(np.where(most, hand_box_sides(joints), np.nan))))
     return np.where(usual[0] > 0, *usual)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.errors import PosekitError
+from posekit.medians import median_of_known
 from posekit.skeleton import Skeleton
 
 #: Metres that adults of both sexes measure on average; who is lifted without a height is taken for one of them.
@@ -115,7 +116,7 @@ class BodyTree:
 def height_of(joints: NDArray[np.floating], tree: BodyTree) -> float | None:
     """Height (metres) by the bones of legs and trunk that are known of joints (F, J, 3); None where none of them ever is."""
     length = np.linalg.norm(tree.bone_vectors(joints), axis=-2)
-    median = np.ma.median(np.ma.masked_invalid(length), axis=0).filled(np.nan)
+    median = median_of_known(length)
     counted = tree.upright & np.isfinite(median)
     if not counted.any():
         return None

@@ -15,6 +15,7 @@ from posekit.lifting.body_tree import BodyTree, height_of
 from posekit.lifting.inputs import FollowSettings, NobodySeenError, ViewPeople, ViewPerson, follow_people
 from posekit.lifting.people import LiftedPerson, LifterLike, LiftSettings, lift_person
 from posekit.lifting.result import as_keypoints3d, world_of
+from posekit.medians import median_of_known
 from posekit.point_status import PRESENT, PointStatus
 from posekit.skeleton import apply_joint_map, joint_map
 
@@ -111,7 +112,7 @@ def _person_of(
     for p in range(joints.shape[1]):
         distance = np.linalg.norm(camera.project(joints[at, p]) - xy, axis=-1)
         common = np.isfinite(distance).sum(axis=1) >= 3
-        middle = np.ma.median(np.ma.masked_invalid(distance), axis=1).filled(np.inf)
+        middle = median_of_known(distance, axis=1)
         near = common & (middle <= share * extent.max(axis=-1, initial=1.0))
         if near.sum() > max(best, 0.5 * common.sum()):
             best, found = float(near.sum()), p

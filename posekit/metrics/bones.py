@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from posekit.medians import median_of_known
 from posekit.skeleton import Skeleton
 
 
@@ -52,8 +53,7 @@ def bone_spread(lengths: Float[np.ndarray, "F *batch B"]) -> BoneSpread:
         mean = np.where(there, lengths, 0).sum(axis=0) / np.where(frames >= 2, frames, np.nan)
         std = np.sqrt(np.where(there, np.square(lengths - mean), 0).sum(axis=0) / (frames - 1)) + 0 * mean
         coefficient = std / mean
-    median = np.ma.median(np.ma.masked_invalid(lengths), axis=0)
-    median = np.where(frames >= 2, np.ma.filled(median.astype(np.float64), np.nan), np.nan)
+    median = np.where(frames >= 2, median_of_known(lengths), np.nan)
     return BoneSpread(mean, median, std, coefficient, frames)
 
 

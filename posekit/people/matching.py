@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from posekit.camera import Rig
 from posekit.geometry.alignment import align_similarity
+from posekit.medians import median_of_known
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def pixel_distances(projected: NDArray[np.float64], detected: NDArray[np.floatin
     between = np.full((F, P, detected.shape[2]), np.nan)
     for p, t in np.ndindex(between.shape[1:]):
         distance = np.linalg.norm(projected[:, :, p] - detected[:, :, t], axis=-1).reshape(F, C * J)
-        between[:, p, t] = np.ma.median(np.ma.masked_invalid(distance), axis=1).filled(np.nan)
+        between[:, p, t] = median_of_known(distance, axis=1)
     return between
 
 
