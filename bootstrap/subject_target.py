@@ -78,9 +78,11 @@ class SubjectTarget(Target):
             return keypoints
         mapping = joint_map(keypoints.skeleton, self.skeleton, derive=True)
         if len(mapping.missing) == self.skeleton.joint_count:
+            theirs = keypoints.skeleton.joints
+            some = f"{', '.join(theirs[:8])}{', ...' if len(theirs) > 8 else ''}"
             raise PosekitError(
-                f"{keypoints.source}: joints are those of {keypoints.skeleton.name}, none of which {self.skeleton.name} has; "
-                f"expected {', '.join(self.skeleton.joints)}"
+                f"{keypoints.source}: joints are those of {keypoints.skeleton.name} ({some}), none of which "
+                f"{self.skeleton.name} has; expected {', '.join(self.skeleton.joints)}"
             )
         if mapping.missing:
             names = ", ".join(mapping.missing)
