@@ -1,6 +1,7 @@
 """What commands check before they work, so that a mistake is told at once and not after minutes."""
 
 import math
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_places(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
-    """Refuse an output file that has no folder to stand in, that is a folder, or that is an input or another output.
+    """Refuse an output that has no folder, or none that can be written, that is a folder, an input, or another output.
 
     None, in either, is an option that was not given.
     """
@@ -25,6 +26,8 @@ def require_places(outputs: Iterable[Path | None], inputs: Iterable[Path | None]
         require_folder(path.parent, "the folder to write into")
         if path.is_dir():
             raise PosekitError(f"{path}: cannot be written: it is a folder, a file was expected")
+        if not os.access(path.parent, os.W_OK):
+            raise PosekitError(f"{path}: cannot be written: the folder {path.parent} is not for writing")
         if path.resolve() in taken:
             raise PosekitError(f"{path}: would be written over; every output needs a name of its own")
         taken.add(path.resolve())

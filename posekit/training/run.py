@@ -212,6 +212,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
 def _not_a_checkpoint(path: Path, error: Exception) -> PosekitError:
     # torch raises a dozen different types for a damaged or foreign file.
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = reason.partition(". ")[0]  # behind it, advice to programmers
     return PosekitError(f"{path}: no checkpoint of this model: {reason}")
 
 

@@ -111,7 +111,7 @@ def test_mistakes_are_one_line_and_exit_code_2(arguments, says, tmp_path, monkey
     [
         ("--cache", "is a file, not a folder (expected: a folder for --cache)"),
         ("--log", "is a file, not a folder (expected: a folder for --log)"),
-        ("--checkpoint", "no checkpoint of this model"),
+        ("--checkpoint", "no checkpoint of this model: Weights only load failed\n"),  # without torch's advice
         ("--crops", "schema is 'posekit.keypoints2d/1', 'posekit.crops/1' was expected"),
     ],
 )
