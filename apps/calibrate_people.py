@@ -149,6 +149,8 @@ def _with_time_offsets(config: "CalibrateConfig", rig: "Rig") -> "tuple[Rig, lis
         if config.time_offsets == "on":
             raise
         return rig, []  # keypoints without a rate have no time that could be off
+    if np.isnan(offsets.frames).all():
+        return rig, ["whether the cameras are in step cannot be told from so little motion: they are taken as they are"]
     stamped = has_timestamps(config.keypoints)
     clocks = "off its timestamps" if stamped else "off what the rig says" if own_s.any() else "late"
     words = [

@@ -65,6 +65,16 @@ def test_a_camera_that_sees_nothing_is_not_told() -> None:
     assert np.isnan(nothing.frames).all()
 
 
+def test_too_short_a_film_tells_nothing() -> None:
+    rig = ring_rig(4)
+    filmed = film_out_of_step(rig, LATE)
+    enough = int(1.5 * filmed.fps) + 1
+    for count, told in ((enough - 2, False), (enough, True)):
+        rows = slice(0, count)
+        part = replace(filmed, xy=filmed.xy[rows], confidence=filmed.confidence[rows], frames=filmed.frames[rows])
+        assert np.isfinite(offsets_from_people(part, rig).frames).any() == told
+
+
 def test_what_is_needed_is_said() -> None:
     rig = ring_rig(2)
     filmed = film_out_of_step(rig, 0, 20)
