@@ -189,7 +189,6 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     from posekit.detection.detector_file import load_detector
     from posekit.errors import PosekitError
     from posekit.io.files import require_folder
-    from posekit.skeleton import get_skeleton
     from posekit.training.hand_training import pose_machine_of
     from posekit.training.processes import require_devices
 
@@ -225,8 +224,7 @@ def prepare(config: BootstrapConfig) -> "tuple[BootstrapInput, BootstrapSettings
     start = prepare_capture(config.capture, inputs["rig"], inputs["keypoints"], config.skeleton, detector)
     if config.labels:
         # --skeleton may be the order of --keypoints alone.
-        orders = [None] if config.skeleton is None else [get_skeleton(config.skeleton), None]
-        labelled = read_labels(config.labels, start.capture, start.rig, orders)
+        labelled = read_labels(config.labels, start.capture, start.rig, [config.skeleton, None])
         start.target.take_labels(labelled)  # labels of another skeleton are told of now
         start = replace(start, labelled=labelled)
     return start, settings
@@ -239,11 +237,9 @@ def prepare_capture(
     from posekit.apps.bootstrap_inputs import open_capture, read_keypoints
     from posekit.bootstrap.lone_hands import hands_to_learn
     from posekit.bootstrap.settings import BootstrapInput
-    from posekit.skeleton import get_skeleton
 
     capture, rig = open_capture(folder, rig_path)
-    order = None if skeleton is None else get_skeleton(skeleton)
-    keypoints = read_keypoints(keypoints_path, [order], capture, rig)
+    keypoints = read_keypoints(keypoints_path, [skeleton], capture, rig)
     return BootstrapInput(capture, rig, keypoints, detector, hands_to_learn(keypoints))
 
 

@@ -24,11 +24,11 @@ def open_capture(folder: Path, rig_path: Path) -> "tuple[Capture, Rig]":
 
 
 def open_in_some_order(
-    path: Path, orders: "Sequence[Skeleton | None]", capture: "Capture", rig: "Rig"
+    path: Path, orders: "Sequence[str | Skeleton | None]", capture: "Capture", rig: "Rig"
 ) -> "KeypointSource":
     """Open 2D keypoints in the first of these orders of joints that they can have; raises what the first one raises.
 
-    None: what the files tell.
+    An order may be a skeleton's name. None: what the files tell.
     """
     from posekit.errors import PosekitError
     from posekit.io.keypoint_files import open_keypoints
@@ -43,7 +43,9 @@ def open_in_some_order(
     raise refused[0]
 
 
-def read_keypoints(path: Path, orders: "Sequence[Skeleton | None]", capture: "Capture", rig: "Rig") -> "Keypoints2D":
+def read_keypoints(
+    path: Path, orders: "Sequence[str | Skeleton | None]", capture: "Capture", rig: "Rig"
+) -> "Keypoints2D":
     """Read the 2D keypoints of a capture, in step; orders: as `open_in_some_order` tries them."""
     from posekit.apps.in_step import keypoints_of_capture
     from posekit.people.camera_names import match_keypoint_cameras

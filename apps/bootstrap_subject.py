@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HANDS, BODY = "hands", "body"
 
 
-def read_labels(path: Path, capture: "Capture", rig: "Rig", orders: "Sequence[Skeleton | None]") -> "Keypoints2D":
+def read_labels(path: Path, capture: "Capture", rig: "Rig", orders: "Sequence[str | Skeleton | None]") -> "Keypoints2D":
     """Read a person's labels of some frames and cameras: any 2D keypoint file that posekit knows.
 
     As of all 2D keypoints, frames count every camera's own pictures; returned are labels of the capture's moments. orders: of

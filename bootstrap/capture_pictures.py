@@ -82,9 +82,8 @@ def camera_frames(capture: Capture, camera: str, frames: NDArray[np.int64]) -> I
 
     Of frames far apart, what lies between is not decoded. Raises PosekitError where the camera has no picture of one of them.
     """
-    numbers = picture_numbers(
-        capture, camera, frames
-    )  # not only when the first picture is asked for: mistakes are told now
+    # Not only when the first picture is asked for: mistakes are told now.
+    numbers = picture_numbers(capture, camera, frames)
 
     def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
         for part, key_frame in passes(capture, camera, numbers):

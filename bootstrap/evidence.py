@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from posekit.bootstrap.instances import Hidden, InstanceDetections, InstancePoints, triangulate_instances
 from posekit.camera import Rig
 from posekit.medians import median_of_known
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT, whole_box_sides
 
 #: A reference of fewer joints says too little about a whole crop.
 MIN_JOINTS = 4
@@ -104,13 +104,8 @@ def held_out_evidence(
 
 
 def _reference_box(reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """B of the reference (F, C, H): of its own box where most of the hand is known, else the camera's median of those.
-
-    A lone finger's box would be a fraction of B, and 0.2 of it a needle's eye.
-    """
-    joints = np.isfinite(reference).all(axis=-1)
-    whole: NDArray[np.bool_] = joints.sum(axis=-1) >= 0.75 * joints.shape[-1]
-    side = np.where(whole, hand_box_sides(reference), np.nan)
+    """B of the reference (F, C, H): of its own box where most of the hand is known, else the camera's median of those."""
+    side = whole_box_sides(reference)
     typical = median_of_known(side)
     typical = np.where(np.isfinite(typical), typical, median_of_known(side, axis=(0, 1, 2)))
     return np.where(np.isfinite(side), side, typical)

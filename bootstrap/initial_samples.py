@@ -11,8 +11,9 @@ from posekit.bootstrap.settings import BootstrapInput, BootstrapSettings
 from posekit.bootstrap.targets import Progress
 from posekit.detection.confidence import fit_confidence
 from posekit.detection.hand_detector import HandDetector
+from posekit.medians import median_of_known
 from posekit.metrics import keypoint_errors
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides, whole_box_sides
 from posekit.training.samples import LabelledCrops
 
 #: One picture in this many is kept from training, to tell what a peak's height is worth.
@@ -54,9 +55,9 @@ def pick(crops: LabelledCrops, rows: NDArray[np.bool_]) -> LabelledCrops:
 
 def _sides(joints: NDArray[np.floating]) -> NDArray[np.float64]:
     """B (N,) of crops' joints (N, K, 2); where fewer than three quarters are labelled, that of the others in the median."""
-    side = hand_box_sides(joints).astype(np.float64)
-    most = np.isfinite(joints).all(axis=-1).sum(axis=1) * 4 >= 3 * joints.shape[1]
-    return np.where(most, side, np.median(side[most])) if most.any() else side
+    whole = whole_box_sides(joints).astype(np.float64)
+    most = np.isfinite(whole)
+    return np.where(most, whole, median_of_known(whole)) if most.any() else hand_box_sides(joints).astype(np.float64)
 
 
 def calibrate_confidence(detector: HandDetector, heldout: LabelledCrops) -> HandDetector:

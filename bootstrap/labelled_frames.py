@@ -17,7 +17,7 @@ from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox
 from posekit.errors import PosekitError
 from posekit.keypoints import Keypoints2D
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT, whole_box_sides
 from posekit.training.samples import LabelledCrops
 
 #: With so many labelled frames or more, the last quarter of them is kept from training, to measure by.
@@ -135,8 +135,7 @@ def labelled_crops(
 def measure_on_labels(found: InstanceDetections, labels: LabelledInstances, box_factor: float) -> dict[str, Any] | None:
     """PCK at 0.2 B of detections (F, C, H, K) on labels that nothing learnt from; None where there are none.
 
-    box_factor: the boxes' side, as a multiple of B. Where fewer than three quarters of the joints are labelled, B is the box's:
-    a lone finger's would ask for the precision of a needle's eye.
+    box_factor: the boxes' side, as a multiple of B. Where fewer than three quarters of the joints are labelled, B is the box's.
     """
     if len(labels) == 0:
         return None
@@ -145,8 +144,8 @@ def measure_on_labels(found: InstanceDetections, labels: LabelledInstances, box_
     error = np.linalg.norm(found.xy[labels.place, labels.camera, own] - labels.joints_px, axis=-1)
     error[~there | (labels.instance < 0)[:, None]] = np.inf
     known = np.isfinite(labels.joints_px).all(axis=-1)
-    most = known.sum(axis=1) * 4 >= 3 * known.shape[1]
-    side = np.where(most, hand_box_sides(labels.joints_px), labels.boxes.side / box_factor)
+    whole = whole_box_sides(labels.joints_px)
+    side = np.where(np.isfinite(whole), whole, labels.boxes.side / box_factor)
     within = error <= HAND_AGREEMENT * side[:, None]
     return {
         "instances": len(labels),

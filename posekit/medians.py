@@ -17,5 +17,4 @@ def median_of_known(values: NDArray[np.floating], axis: int | tuple[int, ...] = 
     ordered = np.sort(np.where(np.isfinite(rows), rows, np.nan), axis=-1)  # NaN comes last
     count = (~np.isnan(ordered)).sum(axis=-1, keepdims=True)
     low, high = (np.take_along_axis(ordered, place, axis=-1) for place in (np.maximum(count - 1, 0) // 2, count // 2))
-    middle = np.where(count > 0, (low + high) / 2, np.nan)[..., 0]
-    return np.asarray(middle, dtype=np.float64)
+    return np.asarray((low + high)[..., 0] / 2, dtype=np.float64)

@@ -17,7 +17,7 @@ from posekit.bootstrap.capture_pictures import camera_frames
 from posekit.capture import Capture
 from posekit.detection.hand_box import HandBox, crop_from_image, cut_crops, transform_points
 from posekit.medians import median_of_known
-from posekit.people.hands import HAND_AGREEMENT, hand_box_sides
+from posekit.people.hands import HAND_AGREEMENT, hand_box_sides, whole_box_sides
 from posekit.skeleton import Skeleton
 from posekit.view.colours import bone_colours
 
@@ -108,10 +108,7 @@ def _cut(picture: UInt8[np.ndarray, "H W 3"], wanted: Wanted) -> Cell:
 
 def usual_box(projected_px: NDArray[np.float64], detected_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """B (C,) of an instance as it usually is in each view: of its points, else its detections, (F, C, K, 2); 0 if unknown."""
-    usual = []
-    for joints in (projected_px, detected_px):
-        most = np.isfinite(joints).all(axis=-1).sum(axis=-1) * 4 >= 3 * joints.shape[2]
-        usual.append(np.nan_to_num(median_of_known(np.where(most, hand_box_sides(joints), np.nan))))
+    usual = [np.nan_to_num(median_of_known(whole_box_sides(joints))) for joints in (projected_px, detected_px)]
     return np.where(usual[0] > 0, *usual)
 
 

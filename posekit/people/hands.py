@@ -77,6 +77,15 @@ def hand_box_sides(hand_xy: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(finite.sum(axis=-1) >= 2, np.maximum(*extents), np.nan)
 
 
+def whole_box_sides(xy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """B (px) of hands (..., K, 2) of which three quarters of the joints are there; NaN of others.
+
+    A lone finger's box would be a fraction of B, and 0.2 of it a needle's eye.
+    """
+    most = np.isfinite(xy).all(axis=-1).sum(axis=-1) * 4 >= 3 * xy.shape[-2]
+    return np.where(most, hand_box_sides(xy), np.nan)
+
+
 def reject_impossible_hands(result: dict[str, NDArray], skeleton: Skeleton, side: str) -> None:
     """Take out of the arrays of a `Keypoints3D` hands that are not at the person's wrist, and fingers that none can have.
 
