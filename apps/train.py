@@ -32,8 +32,9 @@ class TrainConfig:
     out: Annotated[Path, tyro.conf.Positional]
     """The weights to write (.safetensors); beside them a model card (.md), the losses (.losses.jsonl) and the record of the
     run."""
-    network: str = "light_hand_cpm"
-    """Which network: one of posekit.models.hand_networks; with --start, the one in that file."""
+    network: str | None = None
+    """Which network: one of posekit.models.hand_networks. If not given, that of --start, or light_hand_cpm. A larger one than
+    that of --start begins with its weights."""
     hands: int = 20_000
     """Different hands to draw first; every batch lays them over other backgrounds."""
     backgrounds: int = 1_500
@@ -127,7 +128,7 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
 
     start = _first_weights(config)
     teacher = _trainable(config.teacher) if config.teacher else None
-    network = config.network if start is None else start.architecture
+    network = _network(config) if start is None else start.architecture
     average = [_trainable(path, network) for path in config.average]
     others = other_sources(
         config.data,
@@ -192,20 +193,35 @@ def _first_weights(config: TrainConfig) -> "HandDetector | None":
 
     from posekit.detection.hand_detector import HandDetector
     from posekit.errors import PosekitError
+    from posekit.models.growing import grow
     from posekit.models.pretrained import load_pretrained
-    from posekit.training.hand_training import new_network
+    from posekit.training.hand_training import new_network, pose_machine_of
 
+    torch.manual_seed(config.seed)
     if config.start is not None:
         start = _trainable(config.start)
         if start.crop_size != CROP:
             raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {CROP}")
-        return start
+        if config.network in (None, start.architecture):
+            return start
+        network = new_network(config.network)
+        try:
+            grow(network, pose_machine_of(start, str(config.start)))
+        except PosekitError as error:
+            raise PosekitError(
+                f"{config.start}: {start.architecture} is no part of {config.network}: {error}"
+            ) from error
+        return HandDetector(network, CROP, architecture=config.network)
     if config.backbone_weights is None:
         return None
-    torch.manual_seed(config.seed)
-    network = new_network(config.network)
+    network = new_network(_network(config))
     load_pretrained(network, config.backbone_weights)
-    return HandDetector(network, CROP, architecture=config.network)
+    return HandDetector(network, CROP, architecture=_network(config))
+
+
+def _network(config: TrainConfig) -> str:
+    """Return which network begins with random weights."""
+    return config.network or "light_hand_cpm"
 
 
 def _trainable(path: Path, network: str | None = None) -> "HandDetector":
@@ -247,7 +263,7 @@ def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str) -> "HandT
             losses=config.out.with_suffix(".losses.jsonl"),
             tensorboard=config.log,
         ),
-        network=config.network,
+        network=_network(config),
         batch_size=config.batch_size,
         crop_size=CROP,
         sizes=sizes,

@@ -25,7 +25,8 @@ def check(config: "TrainConfig") -> "SizeSchedule":
     require_places([config.out, config.checkpoint], files_read(config))
     if config.out.suffix != ".safetensors":
         raise PosekitError(f"{config.out}: weights are a safetensors file, a name ending in .safetensors was expected")
-    require_networks("--network", [config.network])
+    if config.network is not None:
+        require_networks("--network", [config.network])
     require_seed(config.seed)
     if config.start is not None and config.backbone_weights is not None:
         raise PosekitError(

@@ -85,7 +85,8 @@ def _holding(rng: np.random.Generator, kind: int, radius: float) -> np.ndarray:
             free = rng.integers(4)
             flexion[free] *= rng.uniform(0.2, 0.6)
     elif kind == SHEET:
-        if rng.random() < 0.5:
+        # By the pads, or in a fist round the edge.
+        if rng.random() < 0.4:
             curl = np.array([rng.uniform(45, 78), rng.uniform(10, 45), rng.uniform(4, 22)])
             thumb = _THUMB_ON_SHEET.copy()
         else:
@@ -173,6 +174,9 @@ def _sheets(palms: _Palms) -> _Solid:
     gap = ((fingers - thumb) * through).sum(-1) - radii[:, 3] - radii[:, 7]
     thick = torch.minimum((0.5 * gap).clamp(min=1e-3), palms.length(1e-3, 9e-3))
     width, height = palms.length(0.04, 0.20), palms.length(0.03, 0.16)
+    # Boards, trays and pictures fill what is seen beside the hand.
+    large = palms.here(palms.rng.random(len(palms.size)) < 0.4)
+    width, height = (torch.where(large, 2.2 * side, side) for side in (width, height))
     # The fingers' pads touch it; the thumb's do where it is thick enough.
     touching = ((fingers - between) * through).sum(-1) - radii[:, 7] - thick
     sideways = 0.45 * width * palms.noise().clamp(-2, 2)

@@ -152,7 +152,8 @@ def _candidates(rng: np.random.Generator, count: int) -> np.ndarray:
             pose = pose + (other - pose) * rng.uniform(0.1, 0.9)
         poses[i] = pose
     poses[:, 23] = rng.normal(-8, 20, count) * rng.choice([0.4, 1.0, 1.5], count)
-    poses[:, 24] = rng.normal(5, 8, count)
+    # A hand that holds something upright, or reaches round, is bent sideways as far as it goes.
+    poses[:, 24] = rng.normal(5, 8, count) * rng.choice([0.5, 1.0, 2.5], count)
     return _clip(poses)
 
 

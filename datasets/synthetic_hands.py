@@ -1,8 +1,8 @@
 """Training pictures of right hands with exact labels, made as fast as a network eats them.
 
 No person was filmed and nothing is downloaded: hands are posed (hand_model, hand_poses), drawn (hand_renderer), laid
-over backgrounds and put through a camera's faults. The hand stands upright in the crop as the detector will see it:
-the forearm comes from below.
+over backgrounds and put through a camera's faults. The hand stands upright in the crop as the detector will see it: by
+the forearm, which comes from below, or by wrist and middle knuckle.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class HandFraming:
     """How hands lie in their crops.
 
     box_multiple: side of the crop over the longer side of the joints' box. scale: (lowest, highest) factor on that.
+    knuckles_share: so many stand upright by wrist and middle knuckle, as a hand does that was found before; the others by
+    the forearm, which points elsewhere where the wrist is bent or the forearm points at the camera.
     rotation: largest error of the upright direction, radians. jitter: standard deviation of the crop's centre, as a part
     of the joints' box. distance: (nearest, farthest) camera, metres.
     """
@@ -58,6 +60,7 @@ class HandFraming:
     rotation: float = float(np.deg2rad(25.0))
     jitter: float = 0.12
     distance: tuple[float, float] = (0.28, 2.2)
+    knuckles_share: float = 0.4
 
 
 class SyntheticHands:
@@ -159,7 +162,7 @@ def random_rotations(rng: np.random.Generator, count: int) -> Tensor:
 def frame_hands(
     rng: np.random.Generator, hands: PosedHands, size: int, framing: HandFraming
 ) -> tuple[PosedHands, CameraViews]:
-    """Look at B hands from anywhere, forearm from below, and frame a square crop of `size` px.
+    """Look at B hands from anywhere, forearm or palm from below, and frame a square crop of `size` px.
 
     Returns the hands in the cameras' frames, and the cameras.
     """
@@ -174,8 +177,11 @@ def frame_hands(
     # The forearm must not run into the lens.
     elbow = (rotation @ (hands.elbow - middle)[..., None])[..., 0]
     distance = torch.maximum(distance, 0.12 - elbow[:, 2] + 0.08)
-    direction = elbow[:, :2] - (rotation @ (hands.joints[:, 0] - middle)[..., None])[:, :2, 0]
-    # x right, y down: wrist to elbow is turned on to (0, 1), give or take the error.
+    wrist = (rotation @ (hands.joints[:, 0] - middle)[..., None])[..., 0]
+    knuckle = (rotation @ (hands.joints[:, 9] - middle)[..., None])[..., 0]
+    by_knuckles = torch.from_numpy(rng.random(B) < framing.knuckles_share).to(device)[:, None]
+    direction = torch.where(by_knuckles, wrist - knuckle, elbow - wrist)
+    # x right, y down: wrist to elbow, or knuckle to wrist, is turned on to (0, 1), give or take the error.
     turn = torch.atan2(direction[:, 0], direction[:, 1]) + draw(-framing.rotation, framing.rotation)
     c, s, zero, one = turn.cos(), turn.sin(), torch.zeros_like(turn), torch.ones_like(turn)
     upright = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], dim=-1).view(B, 3, 3)

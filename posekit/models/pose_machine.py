@@ -36,8 +36,10 @@ def pose_machine(
     return machine
 
 
-def light_pose_machine(skeleton: Skeleton, backbone: Backbone, width: int = 64) -> ConvolutionalPoseMachine:
-    """Build a pose machine for a processor: two stages at stride 8, whose maps have stride 4, and no background.
+def light_pose_machine(
+    skeleton: Skeleton, backbone: Backbone, width: int = 64, stages: int = 2
+) -> ConvolutionalPoseMachine:
+    """Build a pose machine for a processor: stages at stride 8, whose maps have stride 4, and no background.
 
     width: channels of the fused features and of the stages, which are 3x3 convolutions with batch norm; the maps are
     distributions over their cells.
@@ -46,7 +48,7 @@ def light_pose_machine(skeleton: Skeleton, backbone: Backbone, width: int = 64) 
         FusedLevels(backbone, stride=8, feature_channels=width),
         feature_channels=width,
         joints=skeleton.joint_count,
-        stages=2,
+        stages=stages,
         stride=8,
         background=False,
         first_channels=width,

@@ -35,8 +35,8 @@ class Augmentation:
 
     noise: largest standard deviation, of [0, 1]. Shares that are blurred (blur_share), smeared by motion (motion_share), made
     coarse (coarse_share: shrunk by up to `coarsest` and blown up again, as small hands are), cut into the blocks of a
-    compressed video (compression_share, of JPEG quality `poorest_quality` at worst) or covered (patch_share: by a patch of up
-    to `patch` of the side, or a bar across).
+    compressed video (compression_share, of JPEG quality `poorest_quality` at worst), covered (patch_share: by a patch of up
+    to `patch` of the side, or a bar across) or cut (edge_share: black beyond a line, as where a hand leaves the film).
     """
 
     rotation: float = math.radians(15)
@@ -63,6 +63,7 @@ class Augmentation:
     poorest_quality: float = 15.0
     patch_share: float = 0.4
     patch: float = 0.4
+    edge_share: float = 0.05
 
     def scaled(self, strength: float) -> "Augmentation":
         """Return the same, weakened by `strength` in [0, 1]; 0 changes nothing but the cut.
@@ -120,7 +121,8 @@ def augment_seen(
     inside = ((joints >= -0.5) & (joints <= size - 0.5)).all(dim=-1)
     images = disturb_colours(images, settings, generator)
     images = lose_detail(images, settings, generator)
-    return images, joints, visible & inside & ~covered
+    images, cut = cut_at_edge(images, joints, settings, generator)
+    return images, joints, visible & inside & ~covered & ~cut
 
 
 def draw_affine(
@@ -186,6 +188,30 @@ def cover_with_patches(
     covered[picked] = inside(joints[picked, :, :1], joints[picked, :, 1:])[..., 0]
     images[picked] = patched
     return images, covered
+
+
+def cut_at_edge(
+    images: Float[Tensor, "B 3 S S"],
+    joints: Float[Tensor, "B J 2"],
+    settings: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "B 3 S S"], Bool[Tensor, "B J"]]:
+    """Make a part of the crops black beyond a line of any direction, at most half a side from the middle.
+
+    Returns the pictures and which joints lie beyond; their labels stay, as under patches. `images` is overwritten.
+    """
+    count, size, device = len(images), images.shape[-1], images.device
+    picked = chosen(count, settings.edge_share, generator)
+    angle = uniform((count, 1, 1), -math.pi, math.pi, generator)
+    distance = torch.where(picked[:, None, None], uniform((count, 1, 1), 0.0, 0.5 * size, generator), math.inf)
+
+    def beyond(x: Tensor, y: Tensor) -> Tensor:
+        middle = (size - 1) / 2
+        return (x - middle) * torch.cos(angle) + (y - middle) * torch.sin(angle) > distance
+
+    grid = torch.arange(size, dtype=torch.float32, device=device)
+    images[picked] = images[picked].masked_fill_(beyond(grid, grid[:, None])[picked][:, None], 0.0)
+    return images, beyond(joints[..., :1], joints[..., 1:])[..., 0]
 
 
 def disturb_colours(

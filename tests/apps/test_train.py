@@ -225,6 +225,27 @@ def test_the_trained_weights_are_averaged_with_those_named(tmp_path):
         train(replace(config, start=None, average=(start,)))
 
 
+@pytest.mark.usefixtures("few_hands_at_a_time")
+def test_a_larger_network_begins_with_the_weights_of_a_smaller_one(tmp_path):
+    start, out = tmp_path / "start.safetensors", tmp_path / "hand.safetensors"
+    torch.manual_seed(3)
+    save_detector(start, HandDetector(light_hand_cpm().eval()), {})
+    config = TrainConfig(
+        out, network="deep_light_hand_cpm", hands=4, backgrounds=2, held_out=2, steps=1, batch_size=2, sizes=("1:128",),
+        threads=1, start=start, cache=tmp_path / "hands", learning_rate=1e-9,
+    )  # fmt: skip
+    train(config)
+    after, before = load_file(out), load_file(start)
+    assert load_detector(out).architecture == "deep_light_hand_cpm"
+    for name in ("backbone.backbone.stem.0.weight", "stages.1.0.weight"):
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
+    torch.testing.assert_close(after["stages.2.0.weight"], before["stages.1.0.weight"], rtol=0, atol=1e-6)
+    with pytest.raises(
+        PosekitError, match=r"hand\.safetensors: deep_light_hand_cpm is no part of light_hand_cpm: tensor"
+    ):
+        train(replace(config, out=tmp_path / "smaller.safetensors", start=out, network="light_hand_cpm"))
+
+
 def test_what_measures_is_never_what_the_confidence_was_fitted_on():
     fitted, measured = ({held_out_index(number, part) for number in range(3500)} for part in (0, 1))
     assert len(fitted | measured) == 7000

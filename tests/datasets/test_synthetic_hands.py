@@ -82,11 +82,29 @@ def test_labels_are_the_projection_of_the_joints_and_fill_the_frame():
 
 
 def test_hands_stand_upright():
-    framing = HandFraming(rotation=0.0)
+    framing = HandFraming(rotation=0.0, knuckles_share=0.0)
     pictures = SyntheticHands(9, SIZE, framing=framing).draw(np.random.default_rng(2), 40)
     middle, wrist = pictures.joints_px[:, 9], pictures.joints_px[:, 0]
     # The knuckles lie above the wrist, but for hands that bend far at the wrist or point at the camera.
     assert (middle[:, 1] < wrist[:, 1]).float().mean() > 0.8
+
+
+def test_hands_stand_upright_by_their_knuckles_as_well():
+    rng = np.random.default_rng(3)
+    hands = pose_hands(sample_shapes(rng, 200), sample_poses(rng, sample_shapes(rng, 200)))
+
+    def tilts(share: float) -> np.ndarray:
+        seen, views = frame_hands(
+            np.random.default_rng(4), hands, 128, HandFraming(rotation=0.0, distance=(50.0, 50.0), knuckles_share=share)
+        )
+        pixels = views.project(seen.joints)
+        along = pixels[:, 9] - pixels[:, 0]
+        return torch.atan2(along[:, 0], -along[:, 1]).abs().numpy()
+
+    # From 50 m there is no perspective to speak of: the knuckle is right above the wrist.
+    assert tilts(1.0).max() < 0.02
+    assert np.quantile(tilts(0.0), 0.9) > 0.3
+    assert 0.4 < (tilts(0.5) < 0.02).mean() < 0.65
 
 
 def test_lens_distortion_follows_opencv():

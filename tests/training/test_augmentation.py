@@ -10,6 +10,7 @@ from posekit.training.augmentation import (
     augment,
     augment_seen,
     cover_with_patches,
+    cut_at_edge,
     disturb_colours,
     draw_affine,
     draw_colours,
@@ -50,6 +51,7 @@ GEOMETRY_ONLY = Augmentation(
     coarse_share=0,
     compression_share=0,
     patch_share=0,
+    edge_share=0,
 )
 
 
@@ -116,6 +118,23 @@ def test_a_patch_covers_its_share_of_crops_and_hides_the_joints_under_it():
     assert 0.4 < hidden.any(dim=1).float().mean() < 0.6
     # Half axes of at most 0.2 of the side, area of |x|^4 + |y|^4 < 1 is 3.708; a bar is 1.4 sides long, 0.24 wide.
     assert hidden.float().mean(dim=1).max() <= 1.45 * 0.24
+
+
+def test_beyond_the_edge_of_a_film_it_is_black_and_joints_are_hidden():
+    images = torch.full((400, 3, 32, 32), 0.5)
+    grid = torch.stack(torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy"), dim=-1).reshape(1, -1, 2)
+    settings = Augmentation(edge_share=0.5)
+    cut, hidden = cut_at_edge(images, grid.expand(400, -1, -1), settings, torch.Generator().manual_seed(0))
+    black = (cut == 0).all(dim=1).flatten(1)
+    assert torch.equal(black, hidden)
+    assert (cut.flatten(2)[~black[:, None].expand(-1, 3, -1)] == 0.5).all()
+    share = black.any(dim=1).float().mean()
+    assert 0.4 < share < 0.6
+    # A line through the middle leaves half; the furthest, half a side away, only corners.
+    assert black.float().mean(dim=1).max() <= 0.55
+    # Seen as half planes: the centre of what is black lies to every side.
+    centres = torch.stack([(grid[0][row] - 15.5).mean(dim=0) for row in black if row.any()])
+    assert ((centres > 0).float().mean(dim=0) - 0.5).abs().max() < 0.15
 
 
 def test_what_leaves_the_crop_or_was_hidden_is_not_visible():
