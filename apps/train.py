@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from posekit.training.size_schedule import SizeSchedule
 
 
+#: What is trained where nothing says which.
+_USUAL_NETWORK = "light_hand_cpm"
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a hand detector on drawn hands.
@@ -88,8 +92,8 @@ class TrainConfig:
     start: Path | None = None
     """Weights to go on from, instead of random ones."""
     average: tuple[Path, ...] = ()
-    """Weights of the same network whose even mean with the trained ones is written, such as those of --start, or of other runs
-    from them: it often does better on other pictures."""
+    """Weights of the same network whose even mean with the trained ones is written, such as those of --start (grown as there),
+    or of other runs from them: it often does better on other pictures."""
     backbone_weights: Path | None = None
     """Weights of the network's backbone to begin with, as torchvision, timm or its authors publish them
     (see posekit.models.pretrained)."""
@@ -128,8 +132,8 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
 
     start = _first_weights(config)
     teacher = _trainable(config.teacher) if config.teacher else None
-    network = _network(config) if start is None else start.architecture
-    average = [_trainable(path, network) for path in config.average]
+    network = (config.network or _USUAL_NETWORK) if start is None else start.architecture
+    average = [_averaged(path, config, network) for path in config.average]
     others = other_sources(
         config.data,
         config.data_share,
@@ -139,7 +143,9 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
         config.unlabelled_share,
     )
     if config.checkpoint is not None and config.checkpoint.exists():
-        read_checkpoint(config.checkpoint, _identity(config))  # a mistake in it is told now, not after the drawing
+        read_checkpoint(
+            config.checkpoint, _identity(config, network)
+        )  # a mistake in it is told now, not after the drawing
     with contextlib.ExitStack() as stack:
         folder = config.cache
         if folder is None:
@@ -156,7 +162,7 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
         source = mixed_source(drawn, others)
         fit_on = held_out_hands(config.seed, config.held_out, 0, show, folder)
         report = _reporter(config, network, fit_on, show) if processes.first else None
-        settings = _settings(config, sizes, str(device))
+        settings = _settings(config, network, sizes, str(device))
         detector, history = train_hand_detector(
             source, fit_on, settings, start, report, teacher=teacher, average=average, processes=processes
         )
@@ -193,35 +199,41 @@ def _first_weights(config: TrainConfig) -> "HandDetector | None":
 
     from posekit.detection.hand_detector import HandDetector
     from posekit.errors import PosekitError
-    from posekit.models.growing import grow
     from posekit.models.pretrained import load_pretrained
-    from posekit.training.hand_training import new_network, pose_machine_of
+    from posekit.training.hand_training import new_network
 
-    torch.manual_seed(config.seed)
     if config.start is not None:
         start = _trainable(config.start)
         if start.crop_size != CROP:
             raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {CROP}")
-        if config.network in (None, start.architecture):
-            return start
-        network = new_network(config.network)
-        try:
-            grow(network, pose_machine_of(start, str(config.start)))
-        except PosekitError as error:
-            raise PosekitError(
-                f"{config.start}: {start.architecture} is no part of {config.network}: {error}"
-            ) from error
-        return HandDetector(network, CROP, architecture=config.network)
+        return start if config.network is None else _grown(start, config.start, config.network, config.seed)
     if config.backbone_weights is None:
         return None
-    network = new_network(_network(config))
+    name = config.network or _USUAL_NETWORK
+    torch.manual_seed(config.seed)
+    network = new_network(name)
     load_pretrained(network, config.backbone_weights)
-    return HandDetector(network, CROP, architecture=_network(config))
+    return HandDetector(network, CROP, architecture=name)
 
 
-def _network(config: TrainConfig) -> str:
-    """Return which network begins with random weights."""
-    return config.network or "light_hand_cpm"
+def _grown(detector: "HandDetector", path: Path, name: str, seed: int) -> "HandDetector":
+    """Return a detector in a larger network, the same for the same seed; itself where its network is that one."""
+    import torch
+
+    from posekit.detection.hand_detector import HandDetector
+    from posekit.errors import PosekitError
+    from posekit.models.growing import grow
+    from posekit.training.hand_training import new_network, pose_machine_of
+
+    if detector.architecture == name:
+        return detector
+    torch.manual_seed(seed)
+    network = new_network(name)
+    try:
+        grow(network, pose_machine_of(detector, str(path)))
+    except PosekitError as error:
+        raise PosekitError(f"{path}: {detector.architecture} is no part of {name}: {error}") from error
+    return HandDetector(network, CROP, architecture=name)
 
 
 def _trainable(path: Path, network: str | None = None) -> "HandDetector":
@@ -237,11 +249,18 @@ def _trainable(path: Path, network: str | None = None) -> "HandDetector":
     return detector
 
 
+def _averaged(path: Path, config: TrainConfig, network: str) -> "HandDetector":
+    """Read weights to average with; those of --start in the network that it grew into."""
+    if path == config.start and config.network is not None:
+        return _grown(_trainable(path), path, config.network, config.seed)
+    return _trainable(path, network)
+
+
 def _show_nothing(what: str, done: int, total: int) -> None:
     """Stand in for the progress bars in all processes but the first."""
 
 
-def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str) -> "HandTrainSettings":
+def _settings(config: TrainConfig, network: str, sizes: "SizeSchedule", device: str) -> "HandTrainSettings":
     from posekit.training.distillation import DistillationSettings
     from posekit.training.hand_training import HandTrainSettings
     from posekit.training.settings import TrainSettings
@@ -259,11 +278,11 @@ def _settings(config: TrainConfig, sizes: "SizeSchedule", device: str) -> "HandT
             loaders=loaders,
             checkpoint=config.checkpoint,
             checkpoint_every=config.checkpoint_every,
-            identity=_identity(config),
+            identity=_identity(config, network),
             losses=config.out.with_suffix(".losses.jsonl"),
             tensorboard=config.log,
         ),
-        network=_network(config),
+        network=network,
         batch_size=config.batch_size,
         crop_size=CROP,
         sizes=sizes,
@@ -282,12 +301,13 @@ _NOT_IDENTITY = (
 )  # fmt: skip
 
 
-def _identity(config: TrainConfig) -> dict[str, str | int | float | None]:
-    """What two runs must have in common for one to go on with the other's checkpoint."""
+def _identity(config: TrainConfig, network: str) -> dict[str, str | int | float | None]:
+    """What two runs must have in common for one to go on with the other's checkpoint; network: the one that is trained."""
     plain: dict[str, str | int | float | None] = {}
     for name, value in vars(config).items():
         if name not in _NOT_IDENTITY:
             plain[name] = value if isinstance(value, str | int | float | None) else str(value)
+    plain["network"] = network
     return plain
 
 

@@ -46,8 +46,13 @@ class Grips:
     radius: np.ndarray
 
 
-def sample_grips(rng: np.random.Generator, shapes: HandShapes, angles: Tensor, share: float) -> tuple[Grips, Tensor]:
-    """Give `share` of B people something to hold: what, and angles (B,25) in radians that hold it; others keep theirs."""
+def sample_grips(
+    rng: np.random.Generator, shapes: HandShapes, angles: Tensor, share: float, *, fist_share: float = 0.5
+) -> tuple[Grips, Tensor]:
+    """Give `share` of B people something to hold: what, and angles (B,25) in radians that hold it; others keep theirs.
+
+    fist_share: so many sheets are held in a fist round their edge, the others by the fingers' pads.
+    """
     B = len(shapes)
     kind = np.where(rng.random(B) < share, rng.choice(np.arange(1, 6), B, p=_GRIP_SHARES), EMPTY)
     size = shapes.scale[:, 0, 1].double().cpu().numpy()
@@ -55,7 +60,7 @@ def sample_grips(rng: np.random.Generator, shapes: HandShapes, angles: Tensor, s
     radius = np.exp(rng.uniform(np.log(low), np.log(high))) * size
     degrees = np.rad2deg(angles.double().cpu().numpy())
     for i in np.flatnonzero((kind != EMPTY) & (kind != ANYTHING)):
-        degrees[i, :23] = _holding(rng, int(kind[i]), radius[i] / size[i])
+        degrees[i, :23] = _holding(rng, int(kind[i]), radius[i] / size[i], fist_share)
     degrees = degrees.clip(ANGLE_LIMITS_DEGREES[:, 0], ANGLE_LIMITS_DEGREES[:, 1])
     return Grips(kind, radius), torch.from_numpy(np.deg2rad(degrees).astype(np.float32)).to(angles.device)
 
@@ -68,7 +73,7 @@ def _wrapped(radius: float) -> np.ndarray:
     return np.stack([knuckle, half[:, 0] + half[:, 1], half[:, 1] + half[:, 2]], axis=1)
 
 
-def _holding(rng: np.random.Generator, kind: int, radius: float) -> np.ndarray:
+def _holding(rng: np.random.Generator, kind: int, radius: float, fist_share: float) -> np.ndarray:
     splay = np.array([4.0, 0.0, -4.0, -9.0]) + rng.normal(0, 2.0, 4)
     palm = rng.uniform(2, 10, 2)
     if kind in (BAR, BALL):
@@ -85,8 +90,7 @@ def _holding(rng: np.random.Generator, kind: int, radius: float) -> np.ndarray:
             free = rng.integers(4)
             flexion[free] *= rng.uniform(0.2, 0.6)
     elif kind == SHEET:
-        # By the pads, or in a fist round the edge.
-        if rng.random() < 0.4:
+        if rng.random() < 1.0 - fist_share:
             curl = np.array([rng.uniform(45, 78), rng.uniform(10, 45), rng.uniform(4, 22)])
             thumb = _THUMB_ON_SHEET.copy()
         else:
@@ -160,8 +164,8 @@ def _balls(palms: _Palms, radius: Tensor) -> _Solid:
     return half, torch.stack([palms.along, palms.palmar, palms.across], dim=1), centre
 
 
-def _sheets(palms: _Palms) -> _Solid:
-    """Between the thumb's pad and the fingers', out of the hand over the web."""
+def _sheets(palms: _Palms, board_share: float) -> _Solid:
+    """Between the thumb's pad and the fingers', out of the hand over the web; so many are large."""
     joints, radii = palms.hands.joints, palms.hands.radii
     thumb = joints[:, 3:5].mean(1)
     fingers = joints[:, [7, 8, 11, 12, 15, 16]].mean(1)
@@ -174,9 +178,9 @@ def _sheets(palms: _Palms) -> _Solid:
     gap = ((fingers - thumb) * through).sum(-1) - radii[:, 3] - radii[:, 7]
     thick = torch.minimum((0.5 * gap).clamp(min=1e-3), palms.length(1e-3, 9e-3))
     width, height = palms.length(0.04, 0.20), palms.length(0.03, 0.16)
-    # Boards, trays and pictures fill what is seen beside the hand.
-    large = palms.here(palms.rng.random(len(palms.size)) < 0.4)
-    width, height = (torch.where(large, 2.2 * side, side) for side in (width, height))
+    if board_share:
+        large = palms.here(palms.rng.random(len(palms.size)) < board_share)
+        width, height = (torch.where(large, 2.2 * side, side) for side in (width, height))
     # The fingers' pads touch it; the thumb's do where it is thick enough.
     touching = ((fingers - between) * through).sum(-1) - radii[:, 7] - thick
     sideways = 0.45 * width * palms.noise().clamp(-2, 2)
@@ -206,13 +210,19 @@ def _anything(palms: _Palms) -> _Solid:
     return half, basis, palms.hands.joints[:, 0] + up + palms.palmar * (palms.length(0.013, 0.03) + half[:, 1])[:, None]
 
 
-def place_objects(rng: np.random.Generator, hands: PosedHands, grips: Grips) -> HeldObjects:
-    """Put into each of B hands what its fingers are closed round; hands in the cameras' frames, and so are the things."""
+def place_objects(
+    rng: np.random.Generator, hands: PosedHands, grips: Grips, *, board_share: float = 0.0
+) -> HeldObjects:
+    """Put into each of B hands what its fingers are closed round; hands in the cameras' frames, and so are the things.
+
+    board_share: so many of the sheets are boards, trays and pictures, which fill what is seen beside the hand.
+    """
     palms = _Palms.of(rng, hands)
     kind, radius = palms.here(grips.kind), palms.here(grips.radius)
     half, basis, centre = _bars(palms, radius)
     for what, solid in (
-        (BALL, _balls(palms, radius)), (SHEET, _sheets(palms)), (PEN, _pens(palms, radius)), (ANYTHING, _anything(palms)),
+        (BALL, _balls(palms, radius)), (SHEET, _sheets(palms, board_share)), (PEN, _pens(palms, radius)),
+        (ANYTHING, _anything(palms)),
     ):  # fmt: skip
         mine = kind == what
         half = torch.where(mine[:, None], solid[0], half)

@@ -140,7 +140,7 @@ def _clip(degrees: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(degrees, ANGLE_LIMITS_DEGREES[:, 0], ANGLE_LIMITS_DEGREES[:, 1]))
 
 
-def _candidates(rng: np.random.Generator, count: int) -> np.ndarray:
+def _candidates(rng: np.random.Generator, count: int, wide_wrists: bool) -> np.ndarray:
     shares = _KIND_SHARES / _KIND_SHARES.sum()
     poses = np.zeros((count, ANGLE_COUNT))
     kinds = rng.choice(len(KINDS), (count, 2), p=shares)
@@ -152,8 +152,9 @@ def _candidates(rng: np.random.Generator, count: int) -> np.ndarray:
             pose = pose + (other - pose) * rng.uniform(0.1, 0.9)
         poses[i] = pose
     poses[:, 23] = rng.normal(-8, 20, count) * rng.choice([0.4, 1.0, 1.5], count)
-    # A hand that holds something upright, or reaches round, is bent sideways as far as it goes.
-    poses[:, 24] = rng.normal(5, 8, count) * rng.choice([0.5, 1.0, 2.5], count)
+    poses[:, 24] = rng.normal(5, 8, count)
+    if wide_wrists:
+        poses[:, 24] *= rng.choice([0.5, 1.0, 2.5], count)
     return _clip(poses)
 
 
@@ -189,15 +190,19 @@ def penetration(shapes: HandShapes, angles: torch.Tensor) -> torch.Tensor:
     return ((touching - distance.clamp(min=1e-12).sqrt()).clamp_(min=0) * apart).sum((1, 2))
 
 
-def sample_poses(rng: np.random.Generator, shapes: HandShapes) -> torch.Tensor:
+def sample_poses(rng: np.random.Generator, shapes: HandShapes, *, wide_wrists: bool = False) -> torch.Tensor:
     """Draw angles (B,25) in radians, within the joints' limits, one pose for each of B people, on their device.
 
+    wide_wrists: a third of the wrists are bent sideways up to their limits, as those of hands that hold something upright or
+    reach round it; otherwise all stay near their middle, as in most movements.
     Whose fingers run through each other gets up to two more draws, and keeps the best.
     """
     count = len(shapes)
 
     def draw(count: int) -> torch.Tensor:
-        return torch.from_numpy(np.deg2rad(_candidates(rng, count)).astype(np.float32)).to(shapes.scale.device)
+        return torch.from_numpy(np.deg2rad(_candidates(rng, count, wide_wrists)).astype(np.float32)).to(
+            shapes.scale.device
+        )
 
     angles = draw(count)
     depth = penetration(shapes, angles)

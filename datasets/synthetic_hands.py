@@ -27,6 +27,8 @@ SPLITS = ("training", "validation")
 
 #: So many of the hands have a thing in them.
 _HELD_SHARE = 0.45
+#: So many sheets are large boards, and so many are held in a fist.
+_BOARD_SHARE, _FIST_SHARE = 0.4, 0.6
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,11 @@ class SyntheticHands:
         The colours may hold more than the hand: what it has in it, another hand, its shadow as black of some alpha.
         """
         shapes = sample_shapes(rng, count).to(self.device)
-        grips, angles = sample_grips(rng, shapes, sample_poses(rng, shapes), _HELD_SHARE)
+        poses = sample_poses(rng, shapes, wide_wrists=True)
+        grips, angles = sample_grips(rng, shapes, poses, _HELD_SHARE, fist_share=_FIST_SHARE)
         looks = sample_looks(rng, count).to(self.device)
         hands, views = frame_hands(rng, pose_hands(shapes, angles), self.size, self.framing)
-        objects = place_objects(rng, hands, grips)
+        objects = place_objects(rng, hands, grips, board_share=_BOARD_SHARE)
         size = (self.size, self.size)
         drawn = render_hands(hands, views, looks, size, objects=objects, oversample=self.oversample).to(
             torch.device("cpu")
@@ -175,10 +178,11 @@ def frame_hands(
     middle = hands.joints[:, [0, 5, 9, 17]].mean(1)
     distance = torch.exp(draw(*(float(np.log(d)) for d in framing.distance)))
     # The forearm must not run into the lens.
-    elbow = (rotation @ (hands.elbow - middle)[..., None])[..., 0]
+    elbow, wrist, knuckle = (
+        (rotation @ (place - middle)[..., None])[..., 0]
+        for place in (hands.elbow, hands.joints[:, 0], hands.joints[:, 9])
+    )
     distance = torch.maximum(distance, 0.12 - elbow[:, 2] + 0.08)
-    wrist = (rotation @ (hands.joints[:, 0] - middle)[..., None])[..., 0]
-    knuckle = (rotation @ (hands.joints[:, 9] - middle)[..., None])[..., 0]
     by_knuckles = torch.from_numpy(rng.random(B) < framing.knuckles_share).to(device)[:, None]
     direction = torch.where(by_knuckles, wrist - knuckle, elbow - wrist)
     # x right, y down: wrist to elbow, or knuckle to wrist, is turned on to (0, 1), give or take the error.

@@ -66,7 +66,7 @@ class Augmentation:
     edge_share: float = 0.05
 
     def scaled(self, strength: float) -> "Augmentation":
-        """Return the same, weakened by `strength` in [0, 1]; 0 changes nothing but the cut.
+        """Return the same, weakened by `strength` in [0, 1]; 0 changes nothing but the size.
 
         Extents and shares are multiplied by it, factors (zoom, gamma, coarsest) taken to its power. `patch` and
         `poorest_quality` stay: fewer crops are covered or compressed, but as much.
@@ -107,7 +107,7 @@ def augment_seen(
 ) -> tuple[Float[Tensor, "B 3 size size"], Float[Tensor, "B J 2"], Bool[Tensor, "B J"]]:
     """`augment`, which also tells which joints are still seen.
 
-    A joint that a patch covers, or that has left the crop, is no longer visible; its label stays.
+    A joint that a patch covers, or that has left the crop or the film, is no longer visible; its label stays.
     """
     if magnification <= 0.6 and images.shape[-1] % 2 == images.shape[-2] % 2 == 0:
         # Bilinear sampling alone would skip every other pixel.

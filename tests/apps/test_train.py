@@ -240,6 +240,13 @@ def test_a_larger_network_begins_with_the_weights_of_a_smaller_one(tmp_path):
     for name in ("backbone.backbone.stem.0.weight", "stages.1.0.weight"):
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
     torch.testing.assert_close(after["stages.2.0.weight"], before["stages.1.0.weight"], rtol=0, atol=1e-6)
+    train(
+        replace(config, out=tmp_path / "mean.safetensors", average=(start, out), checkpoint=tmp_path / "checkpoint.pt")
+    )
+    mean = load_file(tmp_path / "mean.safetensors")["stages.2.0.weight"]
+    torch.testing.assert_close(mean, before["stages.1.0.weight"], rtol=0, atol=1e-6)
+    with pytest.raises(PosekitError, match="network: found deep_light_hand_cpm, expected light_hand_cpm"):
+        train(replace(config, out=tmp_path / "x.safetensors", network=None, checkpoint=tmp_path / "checkpoint.pt"))
     with pytest.raises(
         PosekitError, match=r"hand\.safetensors: deep_light_hand_cpm is no part of light_hand_cpm: tensor"
     ):

@@ -73,6 +73,19 @@ def test_bones_keep_out_of_what_is_held(held):
         assert buried.float().mean() < 0.06, kind
 
 
+def test_boards_are_larger_sheets_that_lie_in_the_hand_as_well(held):
+    hands, grips, things = held
+    sheets = torch.from_numpy(grips.kind) == SHEET
+    boards = place_objects(np.random.default_rng(7), hands, grips, board_share=1.0)
+    # Extents of at most 0.16 x 0.20 m for a mean hand; boards' are 2.2 times as far.
+    size = (hands.joints[:, 9] - hands.joints[:, 0]).norm(dim=1, keepdim=True)[sheets]
+    extents, larger = (thing.half[sheets][:, [0, 2]] / size for thing in (things, boards))
+    assert (larger.amin(0) > 2 * extents.amin(0)).all()
+    assert (larger.amax(0) > 1.8 * extents.amax(0)).all()
+    buried = outside(boards, hands.joints[:, 5:])[sheets] < -4e-3
+    assert buried.float().mean() < 0.06
+
+
 def test_a_thing_moves_with_its_hand(held):
     hands, _, things = held
     rotation = torch.linalg.qr(torch.randn(COUNT, 3, 3, generator=torch.Generator().manual_seed(0))).Q

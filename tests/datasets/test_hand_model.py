@@ -98,6 +98,22 @@ def test_sampled_poses_keep_to_the_limits_and_out_of_each_other():
     assert penetration(shapes, angles).median() < 0.04
 
 
+def test_wide_wrists_reach_their_limits_sideways_and_change_nothing_else():
+    shapes = sample_shapes(np.random.default_rng(3), 300)
+    usual, wide = (
+        np.rad2deg(sample_poses(np.random.default_rng(4), shapes, wide_wrists=wide).numpy()) for wide in (False, True)
+    )
+    deviation = ANGLES.index("wrist_deviation")
+    low, high = ANGLE_LIMITS_DEGREES[deviation]
+    reached = [
+        ((pose <= low + 1e-3) | (pose >= high - 1e-3)).mean() for pose in (usual[:, deviation], wide[:, deviation])
+    ]
+    assert reached[0] < 0.01
+    # Of a third, 10 % lie beyond 35 and 4 % beyond -22 degrees, and more where other draws of a pose were tried.
+    assert reached[1] > 0.03
+    assert usual[:, deviation].std() < 9 < 10 < wide[:, deviation].std()
+
+
 def test_bones_keep_their_lengths_and_joints_move_smoothly_in_a_motion():
     rng = np.random.default_rng(5)
     shape = sample_shapes(rng, 1)

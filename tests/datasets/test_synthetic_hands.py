@@ -91,7 +91,8 @@ def test_hands_stand_upright():
 
 def test_hands_stand_upright_by_their_knuckles_as_well():
     rng = np.random.default_rng(3)
-    hands = pose_hands(sample_shapes(rng, 200), sample_poses(rng, sample_shapes(rng, 200)))
+    shapes = sample_shapes(rng, 200)
+    hands = pose_hands(shapes, sample_poses(rng, shapes))
 
     def tilts(share: float) -> np.ndarray:
         seen, views = frame_hands(

@@ -137,6 +137,25 @@ def test_beyond_the_edge_of_a_film_it_is_black_and_joints_are_hidden():
     assert ((centres > 0).float().mean(dim=0) - 0.5).abs().max() < 0.15
 
 
+def test_joints_beyond_the_edge_keep_their_labels_but_are_not_visible():
+    grid = torch.stack(torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="xy"), dim=-1).reshape(1, -1, 2)
+    joints = torch.cat([grid, torch.full((1, 1, 2), float("nan"))], dim=1).expand(20, -1, -1)
+    settings = dataclasses.replace(Augmentation().scaled(0.0), edge_share=1.0)
+    images, after, visible = augment_seen(
+        torch.ones(20, 3, 16, 16),
+        joints,
+        torch.ones(20, 257, dtype=torch.bool),
+        16,
+        settings,
+        torch.Generator().manual_seed(0),
+    )
+    torch.testing.assert_close(after, joints, equal_nan=True)
+    assert not visible[:, 256].any()
+    # Only what is cut is black: noise, colours and patches are off.
+    assert torch.equal(images[:, 0].flatten(1) > 0.5, visible[:, :256])
+    assert 0.1 < visible[:, :256].float().mean() < 0.95
+
+
 def test_what_leaves_the_crop_or_was_hidden_is_not_visible():
     joints = torch.tensor([[[8.0, 8.0], [8.0, 8.0], [1.0, 8.0], [float("nan"), 8.0]]])
     visible = torch.tensor([[True, False, True, True]])
