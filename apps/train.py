@@ -133,7 +133,8 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
     start = _first_weights(config)
     teacher = _trainable(config.teacher) if config.teacher else None
     network = (config.network or _USUAL_NETWORK) if start is None else start.architecture
-    average = [_averaged(path, config, network) for path in config.average]
+    # The start may have grown, and is read once.
+    average = [start if start and path == config.start else _trainable(path, network) for path in config.average]
     others = other_sources(
         config.data,
         config.data_share,
@@ -143,9 +144,8 @@ def _train(config: TrainConfig, sizes: "SizeSchedule", processes: "Processes", d
         config.unlabelled_share,
     )
     if config.checkpoint is not None and config.checkpoint.exists():
-        read_checkpoint(
-            config.checkpoint, _identity(config, network)
-        )  # a mistake in it is told now, not after the drawing
+        # A mistake in it is told now, not after the drawing.
+        read_checkpoint(config.checkpoint, _identity(config, network))
     with contextlib.ExitStack() as stack:
         folder = config.cache
         if folder is None:
@@ -206,7 +206,7 @@ def _first_weights(config: TrainConfig) -> "HandDetector | None":
         start = _trainable(config.start)
         if start.crop_size != CROP:
             raise PosekitError(f"{config.start}: crop_size: found {start.crop_size}, expected {CROP}")
-        return start if config.network is None else _grown(start, config.start, config.network, config.seed)
+        return start if config.network in (None, start.architecture) else _grown(start, config.network, config)
     if config.backbone_weights is None:
         return None
     name = config.network or _USUAL_NETWORK
@@ -216,8 +216,8 @@ def _first_weights(config: TrainConfig) -> "HandDetector | None":
     return HandDetector(network, CROP, architecture=name)
 
 
-def _grown(detector: "HandDetector", path: Path, name: str, seed: int) -> "HandDetector":
-    """Return a detector in a larger network, the same for the same seed; itself where its network is that one."""
+def _grown(start: "HandDetector", name: str, config: TrainConfig) -> "HandDetector":
+    """Return the weights of --start in a larger network."""
     import torch
 
     from posekit.detection.hand_detector import HandDetector
@@ -225,14 +225,12 @@ def _grown(detector: "HandDetector", path: Path, name: str, seed: int) -> "HandD
     from posekit.models.growing import grow
     from posekit.training.hand_training import new_network, pose_machine_of
 
-    if detector.architecture == name:
-        return detector
-    torch.manual_seed(seed)
+    torch.manual_seed(config.seed)
     network = new_network(name)
     try:
-        grow(network, pose_machine_of(detector, str(path)))
+        grow(network, pose_machine_of(start, str(config.start)))
     except PosekitError as error:
-        raise PosekitError(f"{path}: {detector.architecture} is no part of {name}: {error}") from error
+        raise PosekitError(f"{config.start}: {start.architecture} is no part of {name}: {error}") from error
     return HandDetector(network, CROP, architecture=name)
 
 
@@ -247,13 +245,6 @@ def _trainable(path: Path, network: str | None = None) -> "HandDetector":
     if network is not None and detector.architecture != network:
         raise PosekitError(f"{path}: found weights of {detector.architecture}, expected those of {network}")
     return detector
-
-
-def _averaged(path: Path, config: TrainConfig, network: str) -> "HandDetector":
-    """Read weights to average with; those of --start in the network that it grew into."""
-    if path == config.start and config.network is not None:
-        return _grown(_trainable(path), path, config.network, config.seed)
-    return _trainable(path, network)
 
 
 def _show_nothing(what: str, done: int, total: int) -> None:

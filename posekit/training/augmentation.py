@@ -200,18 +200,20 @@ def cut_at_edge(
 
     Returns the pictures and which joints lie beyond; their labels stay, as under patches. `images` is overwritten.
     """
-    count, size, device = len(images), images.shape[-1], images.device
-    picked = chosen(count, settings.edge_share, generator)
-    angle = uniform((count, 1, 1), -math.pi, math.pi, generator)
-    distance = torch.where(picked[:, None, None], uniform((count, 1, 1), 0.0, 0.5 * size, generator), math.inf)
+    count, size = len(images), images.shape[-1]
+    picked = torch.nonzero(chosen(count, settings.edge_share, generator))[:, 0]
+    angle = uniform((count, 1, 1), -math.pi, math.pi, generator)[picked]
+    distance = uniform((count, 1, 1), 0.0, 0.5 * size, generator)[picked]
 
     def beyond(x: Tensor, y: Tensor) -> Tensor:
         middle = (size - 1) / 2
         return (x - middle) * torch.cos(angle) + (y - middle) * torch.sin(angle) > distance
 
-    grid = torch.arange(size, dtype=torch.float32, device=device)
-    images[picked] = images[picked].masked_fill_(beyond(grid, grid[:, None])[picked][:, None], 0.0)
-    return images, beyond(joints[..., :1], joints[..., 1:])[..., 0]
+    grid = torch.arange(size, dtype=torch.float32, device=images.device)
+    images[picked] = images[picked].masked_fill_(beyond(grid, grid[:, None])[:, None], 0.0)
+    cut = torch.zeros(joints.shape[:2], dtype=torch.bool, device=joints.device)
+    cut[picked] = beyond(joints[picked, :, :1], joints[picked, :, 1:])[..., 0]
+    return images, cut
 
 
 def disturb_colours(
