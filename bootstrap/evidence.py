@@ -133,6 +133,33 @@ def summarise(evidence: HeldOutEvidence, frames: NDArray[np.bool_] | None = None
     }
 
 
+@dataclass(frozen=True)
+class AgreementChange:
+    """How many detected joints agree with the other cameras in the same frames before and now.
+
+    chance: standard error of the difference: the root of the frames' summed squared differences, as if frames were drawn anew.
+    Of one capture alone that says nothing of another, and neighbouring frames err alike, so that it is rather too small.
+    """
+
+    before: int
+    now: int
+    chance: float
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether fewer agree now, by one standard error or more; of a single frame every loss is one."""
+        return self.now < self.before and self.before - self.now >= self.chance
+
+
+def agreement_change(
+    before: HeldOutEvidence, now: HeldOutEvidence, frames: NDArray[np.bool_] | None = None
+) -> AgreementChange:
+    """Compare the evidence of two rounds over the frames in `frames` (F,) bool, all if not given."""
+    chosen = np.ones(len(now.error_px), dtype=np.bool_) if frames is None else frames
+    was, is_now = (evidence.agrees[chosen].sum(axis=(1, 2, 3)) for evidence in (before, now))
+    return AgreementChange(int(was.sum()), int(is_now.sum()), float(np.sqrt(np.square(is_now - was).sum())))
+
+
 def _curve(
     evidence: HeldOutEvidence, frames: NDArray[np.bool_], known: NDArray[np.bool_]
 ) -> dict[str, list[float]] | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posekit.bootstrap.evidence import AgreementChange
 from posekit.bootstrap.gate_cameras import judge_cameras
 from posekit.bootstrap.gate_records import Alarm, Gates, GateSettings, with_sides_exchanged, without
 from posekit.bootstrap.targets import RoundState, Target
@@ -152,24 +153,23 @@ def label_movement(before: RoundState, after: RoundState, rig: Rig) -> tuple[flo
 def judge_drift(
     figures: Mapping[str, Any],
     best: Mapping[str, Any],
-    agreeing: int,
-    agreeing_best: int,
+    change: AgreementChange,
     settings: GateSettings | None = None,
     frames: str = "the held-out frames",
 ) -> Gates:
     """Compare a round's figures (of ``metrics.json``) with the best round's before it.
 
-    agreeing, agreeing_best: joints that agree with the other cameras. frames: in which, in words.
+    change: of the joints that agree with the other cameras, since the best round. frames: in which, in words.
     """
     settings = settings or GateSettings()
     alarms = []
     number = figures["round"]
-    if agreeing < agreeing_best:
+    if change.is_loss:
         message = (
-            f"round {number} drifts and is not kept: {agreeing} joints of {frames} agree with the other cameras, "
-            f"{agreeing_best} did before it"
+            f"round {number} drifts and is not kept: {change.now} joints of {frames} agree with the other cameras, "
+            f"{change.before} did before it (chance explains {change.chance:.0f})"
         )
-        alarms.append(Alarm("drift", None, None, message, float(agreeing), float(agreeing_best)))
+        alarms.append(Alarm("drift", None, None, message, float(change.now), change.before - change.chance))
     spread, spread_best = figures["bone_spread"], best["bone_spread"]
     if spread is not None and spread_best is not None:
         limit = max(settings.max_spread_growth * spread_best, spread_best + _LEAST_SPREAD)

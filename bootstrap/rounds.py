@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posekit.bootstrap.engine import Engine
-from posekit.bootstrap.evidence import by_camera_and_joint, finds_by_camera, summarise, yield_figures
+from posekit.bootstrap.evidence import (
+    AgreementChange,
+    agreement_change,
+    by_camera_and_joint,
+    finds_by_camera,
+    summarise,
+    yield_figures,
+)
 from posekit.bootstrap.gate_joints import link_figures
 from posekit.bootstrap.gate_records import Alarm, Gates
 from posekit.bootstrap.gates import gated_start, judge_drift, judge_start, label_movement
@@ -69,10 +76,11 @@ def bootstrap(
 
     on_round: called with the number of each round whose figures have been written, 0 included.
 
-    A round after which fewer joints of the held-out frames are within 0.2 B of what the other cameras say is not kept; with two
-    cameras, of which none can be held out, one after which bones keep their lengths less well. That is told in a
-    PosekitWarning, what follows starts from the round before, and so does ``keypoints3d.h5``. The rounds end by the rule of
-    `BootstrapSettings`, min_gain and patience, but not before a round has learnt without the frames that a person rejected.
+    A round after which fewer joints of the held-out frames are within 0.2 B of what the other cameras say, by more than chance
+    (`AgreementChange`), is not kept; with two cameras, of which none can be held out, one after which bones keep their lengths
+    less well. That is told in a PosekitWarning, what follows starts from the round before, and so does ``keypoints3d.h5``. The
+    rounds end by the rule of `BootstrapSettings`, min_gain and patience, but not before a round has learnt without the frames
+    that a person rejected.
     engine: where detection and the cutting of labels run, threads of this process if not given; the results are the same.
 
     Raises PosekitError where the capture makes no label at all.
@@ -81,24 +89,29 @@ def bootstrap(
     history, told = [figures], _tell(gates, ())
     finished = on_round or (lambda _: None)
     finished(0)
-    first, best, without_gain = detector, figures, 0
+    first, without_gain = detector, 0
+    # Rounds are judged against the best, not the last that was kept: many small losses would add up.
+    best, best_figures = state, figures
     missed = np.asarray((state.found.confidence <= 0).all(axis=-1))
     for number in range(1, settings.rounds + 1):
         after, trained, figures, gates = _round(run, state, detector, number, first)
         figures["finds"] = finds_by_camera(after.evidence, missed, run.scene.rig.names)
-        (before, now), frames = _agreeing_joints(best, figures)
-        drift = judge_drift(figures, best, now, before, frames=frames)
+        change, frames = _agreement_change(best, after, settings.heldout_share)
+        drift = judge_drift(figures, best_figures, change, frames=frames)
         # Where no camera can be held out, as of two, anatomy is all there is to tell that a round has made it worse.
         judged = figures["heldout_joints"] > 0
-        figures["kept"] = now >= before if judged else not drift.alarms
+        figures["kept"] = not change.is_loss if judged else not drift.alarms
         write_json(folder / f"round_{number}" / "gates.json", (gates + drift).as_json())
         write_json(folder / f"round_{number}" / "metrics.json", figures)
         history.append(figures)
         finished(number)
         if figures["kept"]:
-            state, detector, best = after, trained, figures
+            state, detector = after, trained
+            if change.now >= change.before:
+                best, best_figures = after, figures
         told = _tell(gates + drift, told)
-        without_gain = 0 if now >= before * (1 + settings.min_gain) and now > before else without_gain + 1
+        gained = change.now >= change.before * (1 + settings.min_gain) and change.now > change.before
+        without_gain = 0 if gained else without_gain + 1
         if without_gain >= settings.patience and not learnt_what_is_rejected(folder, number):
             break
     state.people.save(folder / "keypoints3d.h5")
@@ -256,19 +269,17 @@ def _tell(gates: Gates, told: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
     return (*told, *gates.alarms)
 
 
-def _agreeing_joints(*rounds: dict[str, Any]) -> tuple[list[int], str]:
-    """Joints of the held-out frames that agree with the other cameras, of each round, and in words which frames these are.
+def _agreement_change(best: RoundState, after: RoundState, heldout_share: float) -> tuple[AgreementChange, str]:
+    """How many joints of the held-out frames agree with the other cameras, before and now; in words which frames these are.
 
-    They are all frames where none are held out, and where the other cameras know no joint in those that are, in any of the
-    rounds: somebody may have left before.
+    They are all frames where none are held out, and where the other cameras know no joint in those that are, in either round:
+    somebody may have left before.
     """
-    held_out = [figures["heldout_frames"] for figures in rounds if figures["heldout_frames"]]
-    told = any(evidence["heldout_joints"] for evidence in held_out)
-    agreeing = [
-        round((evidence["heldout_pck"] or 0) * evidence["heldout_joints"])
-        for evidence in (held_out if told else rounds)
-    ]
-    return agreeing, "the held-out frames" if told else "all frames"
+    _, heldout = split_frames(len(after.evidence.error_px), heldout_share)
+    told = any(np.isfinite(state.evidence.reference_px[heldout]).any() for state in (best, after))
+    frames = heldout if told else np.ones_like(heldout)
+    change = agreement_change(best.evidence, after.evidence, frames)
+    return change, "the held-out frames" if told else "all frames"
 
 
 def split_frames(count: int, heldout_share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

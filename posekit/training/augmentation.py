@@ -35,8 +35,9 @@ class Augmentation:
 
     noise: largest standard deviation, of [0, 1]. Shares that are blurred (blur_share), smeared by motion (motion_share), made
     coarse (coarse_share: shrunk by up to `coarsest` and blown up again, as small hands are), cut into the blocks of a
-    compressed video (compression_share, of JPEG quality `poorest_quality` at worst), covered (patch_share: by a patch of up
-    to `patch` of the side, or a bar across) or cut (edge_share: black beyond a line, as where a hand leaves the film).
+    compressed video (compression_share, of JPEG quality `poorest_quality` at worst; and coarse_compression_share of the coarse
+    ones while they are small, as a film of far hands is), covered (patch_share: by a patch of up to `patch` of the side, or a
+    bar across) or cut (edge_share: black beyond a line, as where a hand leaves the film).
     """
 
     rotation: float = math.radians(15)
@@ -57,11 +58,12 @@ class Augmentation:
     noise: float = 0.05
     blur_share: float = 0.2
     motion_share: float = 0.15
-    coarse_share: float = 0.3
+    coarse_share: float = 0.45
     coarsest: float = 4.0
+    coarse_compression_share: float = 0.5
     compression_share: float = 0.15
     poorest_quality: float = 15.0
-    patch_share: float = 0.4
+    patch_share: float = 0.35
     patch: float = 0.4
     edge_share: float = 0.05
 
@@ -279,10 +281,15 @@ def lose_detail(
     images: Float[Tensor, "B 3 S S"], settings: Augmentation, generator: torch.Generator
 ) -> Float[Tensor, "B 3 S S"]:
     """Blur some crops, smear some, make some coarse, compress some, add noise to all; `images` is overwritten."""
+
+    def far_away(some: Tensor, chance: torch.Generator) -> Tensor:
+        shares = (settings.coarse_compression_share, settings.poorest_quality)
+        return coarsen(some, settings.coarsest, settings.noise, *shares, chance)
+
     for effect, share in (
         (blur, settings.blur_share),
         (smear, settings.motion_share),
-        (lambda some, chance: coarsen(some, settings.coarsest, settings.noise, chance), settings.coarse_share),
+        (far_away, settings.coarse_share),
         (lambda some, chance: compress(some, settings.poorest_quality, chance), settings.compression_share),
     ):
         picked = torch.nonzero(chosen(len(images), share, generator))[:, 0]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from posekit.training.chance import uniform
+from posekit.training.chance import chosen, uniform
 
 #: Quantisation of the luminance at quality 50, ITU-T T.81 (JPEG), table K.1.
 _QUANTISATION = (
@@ -42,8 +42,15 @@ def smear(images: Tensor, generator: torch.Generator) -> Tensor:
     return kornia.filters.motion_blur(images, length, angle, torch.zeros_like(angle))
 
 
-def coarsen(images: Tensor, coarsest: float, noise: float, generator: torch.Generator) -> Tensor:
-    """Shrink by up to `coarsest`, add the noise of the small picture, and blow up again: a hand far away."""
+def coarsen(
+    images: Tensor,
+    coarsest: float,
+    noise: float,
+    compression_share: float,
+    poorest_quality: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Shrink by up to `coarsest`, add the small pictures' noise, compress a share of them, blow up again: hands far away."""
     size = images.shape[-1]
     factor = float(torch.exp(uniform((), 0.0, math.log(coarsest), generator)))
     small = max(8, round(size / factor))
@@ -51,6 +58,9 @@ def coarsen(images: Tensor, coarsest: float, noise: float, generator: torch.Gene
     if noise > 0:
         deviation = uniform((len(images), 1, 1, 1), 0.0, noise, generator)
         coarse = coarse + deviation * torch.randn(coarse.shape, generator=generator, device=images.device)
+    compressed = torch.nonzero(chosen(len(images), compression_share, generator))[:, 0]
+    if len(compressed):
+        coarse[compressed] = compress(coarse[compressed], poorest_quality, generator)
     return functional.interpolate(coarse, images.shape[-2:], mode="bilinear")
 
 

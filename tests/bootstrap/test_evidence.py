@@ -5,6 +5,7 @@ import pytest
 
 from posekit.bootstrap.evidence import (
     HeldOutEvidence,
+    agreement_change,
     by_camera_and_joint,
     finds_by_camera,
     held_out_evidence,
@@ -99,6 +100,35 @@ def test_a_missing_detection_is_a_wrong_one(hands, judged):
     assert lost.sum() > 100  # the other cameras still know them
     assert figures["crops"] - figures["crops_detected"] == 6
     assert figures["heldout_pck"] == pytest.approx(1 - lost.sum() / figures["heldout_joints"])
+
+
+def evidence_that_agrees(counts: list[int]) -> HeldOutEvidence:
+    """Of one hand in one camera: so many of its 21 joints lie where the others say, in each frame."""
+    right = np.arange(21) < np.array(counts)[:, None, None, None]
+    error, box = np.where(right, 1.0, 50.0), np.full((len(counts), 1, 1), 100.0)
+    return HeldOutEvidence(np.zeros((*error.shape, 2)), error, box, np.ones((len(counts), 1), dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "chance", "loss"),
+    [
+        ([10, 12, 9, 9], [12, 10, 12, 5], 33**0.5, False),  # one less of 40, each frame as often better as worse
+        ([10, 12, 9, 9], [9, 11, 8, 8], 2.0, True),  # a little worse everywhere
+        ([10, 12, 9, 9], [10, 12, 9, 9], 0.0, False),
+        ([10], [9], 1.0, True),
+        ([10, 10], [21, 9], 122**0.5, False),
+    ],
+)
+def test_a_loss_is_more_than_frames_that_go_up_and_down(before, now, chance, loss):
+    change = agreement_change(evidence_that_agrees(before), evidence_that_agrees(now))
+    assert (change.before, change.now) == (sum(before), sum(now))
+    assert change.chance == pytest.approx(chance)
+    assert change.is_loss == loss
+
+
+def test_only_the_frames_that_judge_are_compared():
+    change = agreement_change(evidence_that_agrees([3, 20]), evidence_that_agrees([5, 0]), np.array([True, False]))
+    assert (change.before, change.now, change.is_loss) == (3, 5, False)
 
 
 def test_two_cameras_have_no_others_to_be_judged_by():

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from posekit.bootstrap.evidence import AgreementChange
 from posekit.bootstrap.gate_cameras import judge_cameras
 from posekit.bootstrap.gate_joints import judge_joints, link_figures, links_of
 from posekit.bootstrap.gate_moved import turned_to_fit
@@ -295,12 +296,13 @@ def round_figures(number, spread=0.05, moved=0.02):
         (round_figures(1, moved=0.4), 120, []),  # the first labels may be anything
         (round_figures(2, moved=0.4), 120, ["moved by 0.40 B"]),
         (round_figures(2, spread=0.08), 120, ["round 2 drifts", "vary by 8.0 %", "before it, round 1"]),
-        (round_figures(2), 99, ["99 joints", "100 did"]),
+        (round_figures(2), 95, ["95 joints", "100 did", "chance explains 5"]),
+        (round_figures(2), 96, []),  # within one standard error
         (round_figures(2, spread=None, moved=None), 100, []),
     ],
 )
 def test_drift_is_what_got_worse(now, agreeing, words):
-    gates = judge_drift(now, round_figures(1), agreeing, 100)
+    gates = judge_drift(now, round_figures(1), AgreementChange(100, agreeing, 5.0))
     assert len(gates.alarms) == (1 if words else 0)
     for word in words:
         assert word in gates.alarms[0].message

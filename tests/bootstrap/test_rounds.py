@@ -14,6 +14,7 @@ from posekit.apps.bootstrap import BootstrapConfig, _holds_work, keep_settings, 
 from posekit.apps.bootstrap_subject import read_labels
 from posekit.apps.main import main
 from posekit.bootstrap.crop_files import load_crops
+from posekit.bootstrap.evidence import AgreementChange
 from posekit.bootstrap.hand_target import HandTarget
 from posekit.bootstrap.rounds import without_neighbours
 from posekit.calibration.formats import read_rig
@@ -332,7 +333,8 @@ def test_frames_that_were_kept_out_before_stay_out():
 
 def test_a_later_round_that_fails_leaves_the_rounds_before_it(filmed, tmp_path, capsys, monkeypatch):
     folder, _, _ = filmed
-    monkeypatch.setattr("posekit.bootstrap.rounds._agreeing_joints", lambda *rounds: ([r["round"] for r in rounds], ""))
+    gained = AgreementChange(0, 1, 0.0)
+    monkeypatch.setattr("posekit.bootstrap.rounds.agreement_change", lambda *rounds: gained)
     monkeypatch.setattr("posekit.bootstrap.rounds.split_frames", lambda count, share: (np.ones(count, bool),) * 2)
     refused(capsys, [*command(folder, tmp_path / "run"), "--rounds", "2"], "round 2 made no label")
     assert (tmp_path / "run" / "round_1" / "hand-cpm.safetensors").is_file()

@@ -46,9 +46,19 @@ def test_motion_smears_along_a_line():
 def test_coarse_pictures_have_lost_their_fine_pattern_and_kept_their_mean():
     generator = chance()
     images = torch.rand(30, 3, 64, 64, generator=generator)
-    found = coarsen(images, 4.0, 0.0, generator)
+    found = coarsen(images, 4.0, 0.0, 0.0, 75.0, generator)
     torch.testing.assert_close(found.mean((-2, -1)), images.mean((-2, -1)), rtol=0, atol=0.02)
     assert (found.std((-2, -1)) < images.std((-2, -1))).all()
+
+
+def test_coarse_pictures_are_compressed_while_they_are_small():
+    images = torch.rand(40, 3, 64, 64, generator=chance())
+    plain, some = (coarsen(images, 4.0, 0.0, share, 15.0, chance(1)) for share in (0.0, 0.5))
+    changed = (some != plain).flatten(1).any(dim=1)
+    assert 10 <= changed.sum() <= 30  # of 40, half
+    # Blocks of the small picture are larger than 8 px once it is blown up: compressing afterwards would change less of it.
+    lost, later = ((one - plain)[changed].square().mean() for one in (some, compress(plain, 15.0, chance(1))))
+    assert lost > 1.5 * later
 
 
 def test_noise_has_its_strength_and_no_two_neighbours_share_it():
