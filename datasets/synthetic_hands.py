@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from posekit.datasets.backgrounds import procedural_backgrounds
 from posekit.datasets.hand_cutouts import blur_hands, cast_shadows, cross_hands
-from posekit.datasets.hand_grips import place_objects, sample_grips
+from posekit.datasets.hand_grips import EMPTY, place_objects, sample_grips
 from posekit.datasets.hand_looks import sample_looks
 from posekit.datasets.hand_model import PosedHands, pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
@@ -29,6 +30,8 @@ SPLITS = ("training", "validation")
 _HELD_SHARE = 0.45
 #: So many sheets are large boards, and so many are held in a fist.
 _BOARD_SHARE, _FIST_SHARE = 0.4, 0.6
+#: Of the direction from which a hand is seen that shows something, about that of its palm's bones: half within 38 degrees.
+_SHOWN_SPREAD = 0.6
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class HandFraming:
     jitter: float = 0.12
     distance: tuple[float, float] = (0.28, 2.2)
     knuckles_share: float = 0.4
+    shown_share: float = 0.5
 
 
 class SyntheticHands:
@@ -115,7 +119,7 @@ class SyntheticHands:
         poses = sample_poses(rng, shapes, wide_wrists=True)
         grips, angles = sample_grips(rng, shapes, poses, _HELD_SHARE, fist_share=_FIST_SHARE)
         looks = sample_looks(rng, count).to(self.device)
-        hands, views = frame_hands(rng, pose_hands(shapes, angles), self.size, self.framing)
+        hands, views = frame_hands(rng, pose_hands(shapes, angles), self.size, self.framing, grips.kind != EMPTY)
         objects = place_objects(rng, hands, grips, board_share=_BOARD_SHARE)
         size = (self.size, self.size)
         drawn = render_hands(hands, views, looks, size, objects=objects, oversample=self.oversample).to(
@@ -162,12 +166,32 @@ def random_rotations(rng: np.random.Generator, count: int) -> Tensor:
     return torch.from_numpy(np.moveaxis(np.array(matrix), 2, 0).astype(np.float32))
 
 
+def _shown_side(rng: np.random.Generator, hands: PosedHands) -> Tensor:
+    """Unit vectors (B,3) from hands to whom they show something: about the direction of the palm's bones."""
+    aside = torch.from_numpy(rng.normal(0, _SHOWN_SPREAD, (len(hands.joints), 3)).astype(np.float32))
+    along = functional.normalize(hands.joints[:, 9] - hands.joints[:, 0], dim=1)
+    return functional.normalize(along + aside.to(along.device), dim=1)
+
+
+def turned_to_camera(rotations: Tensor, direction: Tensor) -> Tensor:
+    """Turn rotations (B,3,3) by no more than is needed for `direction` (B,3), unit vectors, to point at the camera at -z."""
+    is_now = (rotations @ direction[..., None])[..., 0]
+    camera = is_now.new_tensor([0.0, 0.0, -1.0]).expand_as(is_now)
+    half = functional.normalize(is_now + camera, dim=1)[..., None]
+    twice = 2 * half @ half.mT
+    identity = torch.eye(3, device=rotations.device)
+    # The half turn about the middle of both exchanges them; one about `is_now` before it leaves a turn in their plane.
+    now = is_now[..., None]
+    return (twice - identity) @ (2 * now @ now.mT - identity) @ rotations
+
+
 def frame_hands(
-    rng: np.random.Generator, hands: PosedHands, size: int, framing: HandFraming
+    rng: np.random.Generator, hands: PosedHands, size: int, framing: HandFraming, holding: np.ndarray | None = None
 ) -> tuple[PosedHands, CameraViews]:
     """Look at B hands from anywhere, forearm or palm from below, and frame a square crop of `size` px.
 
-    Returns the hands in the cameras' frames, and the cameras.
+    holding: (B,) bool, which of them have something to show; none if not given. Returns the hands in the cameras' frames, and
+    the cameras.
     """
     B, device = hands.joints.shape[0], hands.joints.device
 
@@ -175,6 +199,10 @@ def frame_hands(
         return torch.from_numpy(rng.uniform(low, high, B).astype(np.float32)).to(device)
 
     rotation = random_rotations(rng, B).to(device)
+    if holding is not None:
+        turned = turned_to_camera(rotation, _shown_side(rng, hands))
+        shown = torch.from_numpy(holding & (rng.random(B) < framing.shown_share)).to(device)
+        rotation = torch.where(shown[:, None, None], turned, rotation)
     middle = hands.joints[:, [0, 5, 9, 17]].mean(1)
     distance = torch.exp(draw(*(float(np.log(d)) for d in framing.distance)))
     # The forearm must not run into the lens.

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
+from torch.nn import functional
 
 from posekit.datasets.hand_looks import BARE, sample_looks
 from posekit.datasets.hand_model import ANGLE_COUNT, ANGLES, HandShapes, PosedHands, pose_hands, sample_shapes
@@ -8,7 +10,13 @@ from posekit.datasets.hand_poses import sample_poses
 from posekit.datasets.hand_renderer import CameraViews, render_hands
 from posekit.datasets.held_objects import BOX, CYLINDER, ELLIPSOID, NOTHING, HeldObjects
 from posekit.datasets.photo_effects import damage_pictures
-from posekit.datasets.synthetic_hands import HandFraming, SyntheticHands, frame_hands
+from posekit.datasets.synthetic_hands import (
+    HandFraming,
+    SyntheticHands,
+    frame_hands,
+    random_rotations,
+    turned_to_camera,
+)
 from posekit.errors import PosekitError
 
 SIZE = 96
@@ -82,7 +90,7 @@ def test_labels_are_the_projection_of_the_joints_and_fill_the_frame():
 
 
 def test_hands_stand_upright():
-    framing = HandFraming(rotation=0.0, knuckles_share=0.0)
+    framing = HandFraming(rotation=0.0, knuckles_share=0.0, shown_share=0.0)
     pictures = SyntheticHands(9, SIZE, framing=framing).draw(np.random.default_rng(2), 40)
     middle, wrist = pictures.joints_px[:, 9], pictures.joints_px[:, 0]
     # The knuckles lie above the wrist, but for hands that bend far at the wrist or point at the camera.
@@ -106,6 +114,40 @@ def test_hands_stand_upright_by_their_knuckles_as_well():
     assert tilts(1.0).max() < 0.02
     assert np.quantile(tilts(0.0), 0.9) > 0.3
     assert 0.4 < (tilts(0.5) < 0.02).mean() < 0.65
+
+
+def test_directions_are_turned_to_the_camera_by_the_shortest_way():
+    rotations = random_rotations(np.random.default_rng(5), 50)
+    directions = torch.from_numpy(np.random.default_rng(6).normal(size=(50, 3)).astype(np.float32))
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    turned = turned_to_camera(rotations, directions)
+    camera = torch.tensor([0.0, 0.0, -1.0])
+    torch.testing.assert_close((turned @ directions[..., None])[..., 0], camera.expand(50, 3), rtol=0, atol=1e-5)
+    turn = Rotation.from_matrix((turned @ rotations.mT).double().numpy())  # which refuses what is no rotation
+    needed = np.arccos((rotations @ directions[..., None])[..., 0].double().numpy() @ camera.double().numpy())
+    np.testing.assert_allclose(turn.magnitude(), needed, atol=1e-3)
+
+
+def test_what_is_held_is_often_shown_to_the_camera():
+    rng = np.random.default_rng(3)
+    shapes = sample_shapes(rng, 400)
+    hands = pose_hands(shapes, sample_poses(rng, shapes))
+    holding = np.arange(400) < 200
+
+    def towards_camera(share: float, given: np.ndarray | None) -> np.ndarray:
+        """Cosine between the palm's bones and the way to the camera."""
+        seen, _ = frame_hands(np.random.default_rng(4), hands, 128, HandFraming(shown_share=share), given)
+        palm, place = seen.joints[:, 9] - seen.joints[:, 0], -seen.joints[:, 9]
+        return functional.cosine_similarity(palm, place).numpy()
+
+    from_anywhere = towards_camera(1.0, None)
+    found = towards_camera(1.0, holding)
+    # Normal errors of 0.6 across a unit vector: half of the directions lie within atan(0.6 * 1.18) = 35 degrees or so.
+    assert 0.7 < np.median(found[:200]) < 0.87
+    assert abs(np.median(found[200:])) < 0.15
+    assert abs(np.median(from_anywhere)) < 0.15
+    half = towards_camera(0.5, holding)
+    assert np.median(found[:200]) > np.median(half[:200]) > 0.15
 
 
 def test_lens_distortion_follows_opencv():
