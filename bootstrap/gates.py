@@ -167,7 +167,7 @@ def judge_drift(
     if change.is_loss:
         message = (
             f"round {number} drifts and is not kept: {change.now} joints of {frames} agree with the other cameras, "
-            f"{change.before} did before it (chance explains {change.chance:.0f})"
+            f"{change.before} did in the best round before it (standard error of the difference: {change.chance:.1f})"
         )
         alarms.append(Alarm("drift", None, None, message, float(change.now), change.before - change.chance))
     spread, spread_best = figures["bone_spread"], best["bone_spread"]

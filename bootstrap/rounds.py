@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from posekit.bootstrap.engine import Engine
 from posekit.bootstrap.evidence import (
     AgreementChange,
+    HeldOutEvidence,
     agreement_change,
     by_camera_and_joint,
     finds_by_camera,
@@ -76,8 +77,9 @@ def bootstrap(
 
     on_round: called with the number of each round whose figures have been written, 0 included.
 
-    A round after which fewer joints of the held-out frames are within 0.2 B of what the other cameras say, by more than chance
-    (`AgreementChange`), is not kept; with two cameras, of which none can be held out, one after which bones keep their lengths
+    A round after which fewer joints of the held-out frames are within 0.2 B of what the other cameras say than after the best
+    round before it, by a standard error or more (`AgreementChange`), is not kept: one that loses less may be as good, and has
+    learnt from more labels; with two cameras, of which none can be held out, one after which bones keep their lengths
     less well. That is told in a PosekitWarning, what follows starts from the round before, and so does ``keypoints3d.h5``. The
     rounds end by the rule of `BootstrapSettings`, min_gain and patience, but not before a round has learnt without the frames
     that a person rejected.
@@ -91,12 +93,12 @@ def bootstrap(
     finished(0)
     first, without_gain = detector, 0
     # Rounds are judged against the best, not the last that was kept: many small losses would add up.
-    best, best_figures = state, figures
+    best, best_figures = state.evidence, figures
     missed = np.asarray((state.found.confidence <= 0).all(axis=-1))
     for number in range(1, settings.rounds + 1):
         after, trained, figures, gates = _round(run, state, detector, number, first)
         figures["finds"] = finds_by_camera(after.evidence, missed, run.scene.rig.names)
-        change, frames = _agreement_change(best, after, settings.heldout_share)
+        change, frames = _since_best(best, after.evidence, settings.heldout_share)
         drift = judge_drift(figures, best_figures, change, frames=frames)
         # Where no camera can be held out, as of two, anatomy is all there is to tell that a round has made it worse.
         judged = figures["heldout_joints"] > 0
@@ -108,7 +110,7 @@ def bootstrap(
         if figures["kept"]:
             state, detector = after, trained
             if change.now >= change.before:
-                best, best_figures = after, figures
+                best, best_figures = after.evidence, figures
         told = _tell(gates + drift, told)
         gained = change.now >= change.before * (1 + settings.min_gain) and change.now > change.before
         without_gain = 0 if gained else without_gain + 1
@@ -269,16 +271,15 @@ def _tell(gates: Gates, told: tuple[Alarm, ...]) -> tuple[Alarm, ...]:
     return (*told, *gates.alarms)
 
 
-def _agreement_change(best: RoundState, after: RoundState, heldout_share: float) -> tuple[AgreementChange, str]:
+def _since_best(best: HeldOutEvidence, now: HeldOutEvidence, heldout_share: float) -> tuple[AgreementChange, str]:
     """How many joints of the held-out frames agree with the other cameras, before and now; in words which frames these are.
 
     They are all frames where none are held out, and where the other cameras know no joint in those that are, in either round:
     somebody may have left before.
     """
-    _, heldout = split_frames(len(after.evidence.error_px), heldout_share)
-    told = any(np.isfinite(state.evidence.reference_px[heldout]).any() for state in (best, after))
-    frames = heldout if told else np.ones_like(heldout)
-    change = agreement_change(best.evidence, after.evidence, frames)
+    _, heldout = split_frames(len(now.error_px), heldout_share)
+    told = any(np.isfinite(evidence.reference_px[heldout]).any() for evidence in (best, now))
+    change = agreement_change(best, now, heldout if told else np.ones_like(heldout))
     return change, "the held-out frames" if told else "all frames"
 
 

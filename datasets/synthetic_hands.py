@@ -30,7 +30,7 @@ SPLITS = ("training", "validation")
 _HELD_SHARE = 0.45
 #: So many sheets are large boards, and so many are held in a fist.
 _BOARD_SHARE, _FIST_SHARE = 0.4, 0.6
-#: Of the direction from which a hand is seen that shows something, about that of its palm's bones: half within 38 degrees.
+#: Of the direction from which a hand is seen that shows something, about that of its palm's bones: half within 36 degrees.
 _SHOWN_SPREAD = 0.6
 
 
@@ -58,6 +58,8 @@ class HandFraming:
     the forearm, which points elsewhere where the wrist is bent or the forearm points at the camera.
     rotation: largest error of the upright direction, radians. jitter: standard deviation of the crop's centre, as a part
     of the joints' box. distance: (nearest, farthest) camera, metres.
+    shown_share: so many of the hands that hold something show it to the camera, which sees the fingers from before their
+    knuckles, and the forearm shortened behind them; the others are seen from anywhere.
     """
 
     box_multiple: float = 2.2
@@ -177,7 +179,12 @@ def turned_to_camera(rotations: Tensor, direction: Tensor) -> Tensor:
     """Turn rotations (B,3,3) by no more than is needed for `direction` (B,3), unit vectors, to point at the camera at -z."""
     is_now = (rotations @ direction[..., None])[..., 0]
     camera = is_now.new_tensor([0.0, 0.0, -1.0]).expand_as(is_now)
-    half = functional.normalize(is_now + camera, dim=1)[..., None]
+    halfway = is_now + camera
+    # Away from the camera, no plane is told: any half turn about a line across will do.
+    across = halfway.new_tensor([1.0, 0.0, 0.0]).expand_as(halfway)
+    half = functional.normalize(torch.where(halfway.norm(dim=1, keepdim=True) < 1e-6, across, halfway), dim=1)[
+        ..., None
+    ]
     twice = 2 * half @ half.mT
     identity = torch.eye(3, device=rotations.device)
     # The half turn about the middle of both exchanges them; one about `is_now` before it leaves a turn in their plane.
@@ -188,7 +195,7 @@ def turned_to_camera(rotations: Tensor, direction: Tensor) -> Tensor:
 def frame_hands(
     rng: np.random.Generator, hands: PosedHands, size: int, framing: HandFraming, holding: np.ndarray | None = None
 ) -> tuple[PosedHands, CameraViews]:
-    """Look at B hands from anywhere, forearm or palm from below, and frame a square crop of `size` px.
+    """Look at B hands from anywhere or as what they hold is shown, forearm or palm from below; frame a crop of `size` px.
 
     holding: (B,) bool, which of them have something to show; none if not given. Returns the hands in the cameras' frames, and
     the cameras.

@@ -17,7 +17,7 @@ from posekit.training.chance import chosen, uniform
 from posekit.training.lost_detail import add_noise, blur, coarsen, compress, smear
 
 #: Settings that no strength weakens: how large or how poor the thing is that a share of the crops gets.
-_KEPT = ("patch", "poorest_quality")
+_KEPT = ("patch", "poorest_quality", "coarse_compression_share")
 _FACTORS = ("zoom", "gamma", "coarsest")
 
 
@@ -283,8 +283,8 @@ def lose_detail(
     """Blur some crops, smear some, make some coarse, compress some, add noise to all; `images` is overwritten."""
 
     def far_away(some: Tensor, chance: torch.Generator) -> Tensor:
-        shares = (settings.coarse_compression_share, settings.poorest_quality)
-        return coarsen(some, settings.coarsest, settings.noise, *shares, chance)
+        share, quality = settings.coarse_compression_share, settings.poorest_quality
+        return coarsen(some, settings.coarsest, settings.noise, share, quality, chance)
 
     for effect, share in (
         (blur, settings.blur_share),

@@ -76,23 +76,23 @@ def add_noise(images: Tensor, largest: float, generator: torch.Generator) -> Ten
 def compress(images: Tensor, poorest_quality: float, generator: torch.Generator) -> Tensor:
     """Round the cosine transform of 8 x 8 blocks as JPEG does, at a quality from `poorest_quality` to 75.
 
-    Colours are compressed at the luminance's table and not halved in size; what is beyond a whole number of blocks is kept.
+    Colours are compressed at the luminance's table and not halved in size. The last blocks are filled up with the edge.
     """
-    count, side = len(images), images.shape[-1] // 8 * 8
+    count, size = len(images), images.shape[-1]
+    side = -(-size // 8) * 8
+    filled = functional.pad(images, (0, side - size, 0, side - size), mode="replicate")
     cosines, to_luma, table = _compression_tables(images.device)
     quality = uniform((count, 1, 1, 1, 1), min(poorest_quality, 75.0), 75.0, generator)
     # The scale of the Independent JPEG Group's library.
     scale = torch.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0) / 255.0
     step = table.repeat(1, side // 8) * scale  # (B, 1, 1, 8, side)
-    luma = to_luma @ (images[..., :side, :side] - 0.5).reshape(count, 3, -1)
+    luma = to_luma @ (filled - 0.5).reshape(count, 3, -1)
     rows = cosines @ luma.view(count, 3, side // 8, 8, side)
     coefficients = (rows.view(-1, 8) @ cosines.T).view_as(rows)
     rounded = (coefficients / step).round_().mul_(step)
     rows = cosines.T @ (rounded.view(-1, 8) @ cosines).view_as(rows)
     back = torch.linalg.inv(to_luma) @ rows.reshape(count, 3, -1)
-    result = images.clone()
-    result[..., :side, :side] = back.view(count, 3, side, side) + 0.5
-    return result
+    return back.view(count, 3, side, side)[..., :size, :size] + 0.5
 
 
 @lru_cache(maxsize=8)

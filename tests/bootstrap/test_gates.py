@@ -296,7 +296,7 @@ def round_figures(number, spread=0.05, moved=0.02):
         (round_figures(1, moved=0.4), 120, []),  # the first labels may be anything
         (round_figures(2, moved=0.4), 120, ["moved by 0.40 B"]),
         (round_figures(2, spread=0.08), 120, ["round 2 drifts", "vary by 8.0 %", "before it, round 1"]),
-        (round_figures(2), 95, ["95 joints", "100 did", "chance explains 5"]),
+        (round_figures(2), 95, ["95 joints", "100 did", "standard error of the difference: 5.0"]),
         (round_figures(2), 96, []),  # within one standard error
         (round_figures(2, spread=None, moved=None), 100, []),
     ],

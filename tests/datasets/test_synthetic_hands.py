@@ -120,11 +120,14 @@ def test_directions_are_turned_to_the_camera_by_the_shortest_way():
     rotations = random_rotations(np.random.default_rng(5), 50)
     directions = torch.from_numpy(np.random.default_rng(6).normal(size=(50, 3)).astype(np.float32))
     directions = directions / directions.norm(dim=1, keepdim=True)
+    rotations[0], directions[0] = torch.eye(3), torch.tensor([0.0, 0.0, 1.0])  # the other way
     turned = turned_to_camera(rotations, directions)
     camera = torch.tensor([0.0, 0.0, -1.0])
     torch.testing.assert_close((turned @ directions[..., None])[..., 0], camera.expand(50, 3), rtol=0, atol=1e-5)
     turn = Rotation.from_matrix((turned @ rotations.mT).double().numpy())  # which refuses what is no rotation
-    needed = np.arccos((rotations @ directions[..., None])[..., 0].double().numpy() @ camera.double().numpy())
+    needed = np.arccos(
+        ((rotations @ directions[..., None])[..., 0].double().numpy() @ camera.double().numpy()).clip(-1, 1)
+    )
     np.testing.assert_allclose(turn.magnitude(), needed, atol=1e-3)
 
 
@@ -142,7 +145,7 @@ def test_what_is_held_is_often_shown_to_the_camera():
 
     from_anywhere = towards_camera(1.0, None)
     found = towards_camera(1.0, holding)
-    # Normal errors of 0.6 across a unit vector: half of the directions lie within atan(0.6 * 1.18) = 35 degrees or so.
+    # Normal errors of 0.6 across a unit vector: half of the directions lie within 36 degrees (drawn a million times).
     assert 0.7 < np.median(found[:200]) < 0.87
     assert abs(np.median(found[200:])) < 0.15
     assert abs(np.median(from_anywhere)) < 0.15
