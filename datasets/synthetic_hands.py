@@ -182,14 +182,13 @@ def turned_to_camera(rotations: Tensor, direction: Tensor) -> Tensor:
     halfway = is_now + camera
     # Away from the camera, no plane is told: any half turn about a line across will do.
     across = halfway.new_tensor([1.0, 0.0, 0.0]).expand_as(halfway)
-    half = functional.normalize(torch.where(halfway.norm(dim=1, keepdim=True) < 1e-6, across, halfway), dim=1)[
-        ..., None
-    ]
-    twice = 2 * half @ half.mT
-    identity = torch.eye(3, device=rotations.device)
+    halfway = torch.where(halfway.norm(dim=1, keepdim=True) < 1e-6, across, halfway)
+
+    def half_turn(axis: Tensor) -> Tensor:
+        return 2 * axis[:, :, None] * axis[:, None] - torch.eye(3, device=axis.device)
+
     # The half turn about the middle of both exchanges them; one about `is_now` before it leaves a turn in their plane.
-    now = is_now[..., None]
-    return (twice - identity) @ (2 * now @ now.mT - identity) @ rotations
+    return half_turn(functional.normalize(halfway, dim=1)) @ half_turn(is_now) @ rotations
 
 
 def frame_hands(

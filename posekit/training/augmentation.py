@@ -16,7 +16,7 @@ from torch.nn import functional
 from posekit.training.chance import chosen, uniform
 from posekit.training.lost_detail import add_noise, blur, coarsen, compress, smear
 
-#: Settings that no strength weakens: how large or how poor the thing is that a share of the crops gets.
+#: Settings that no strength weakens: how large or how poor the thing is that a share of the crops gets, and shares of a share.
 _KEPT = ("patch", "poorest_quality", "coarse_compression_share")
 _FACTORS = ("zoom", "gamma", "coarsest")
 
@@ -70,8 +70,8 @@ class Augmentation:
     def scaled(self, strength: float) -> "Augmentation":
         """Return the same, weakened by `strength` in [0, 1]; 0 changes nothing but the size.
 
-        Extents and shares are multiplied by it, factors (zoom, gamma, coarsest) taken to its power. `patch` and
-        `poorest_quality` stay: fewer crops are covered or compressed, but as much.
+        Extents and shares are multiplied by it, factors (zoom, gamma, coarsest) taken to its power. `patch`,
+        `poorest_quality` and `coarse_compression_share` stay: fewer crops are covered, compressed or coarse, but as much.
         """
         scaled = {item.name: getattr(self, item.name) * strength for item in fields(self) if item.name not in _KEPT}
         for name in _FACTORS:
