@@ -30,7 +30,8 @@ class TrainConfig:
 
     No picture of a person is used unless --data, --crops or --unlabelled name some, or weights to begin with have seen some.
 
-    On several GPUs: torchrun --nproc-per-node 2 -m posekit.apps.main train OUT --device cuda ...
+    On several GPUs: torchrun --nproc-per-node 2 -m -- posekit.apps.main train OUT --device cuda ... (without the two dashes
+    torchrun takes --start and --log for its own).
     """
 
     out: Annotated[Path, tyro.conf.Positional]

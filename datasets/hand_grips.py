@@ -34,6 +34,34 @@ _THUMB_ROUND_CUP = np.array([8.0, 36.0, 38.0, 8.0, 22.0])
 _THUMB_ON_SHEET = np.array([24.0, 14.0, 38.0, 8.0, 6.0])
 _THUMB_BESIDE = np.array([14.0, -14.0, 10.0, 22.0, 14.0])
 
+# Found by bringing the thumb's pad opposite to the pads of the first two fingers of a mean hand, up to 18 mm from them, for
+# flexions of the fingers that allow it: thumb (5), the fingers' three flexions, in degrees.
+_PLATES = np.array(
+    [
+        [28, -4, 21, 19, 16, 39, 42, 9],
+        [13, 30, 21, 60, 85, 77, 25, 35],
+        [9, 6, 28, 59, 70, 50, 76, 34],
+        [22, 23, 12, 37, 49, 77, 20, 5],
+        [36, -15, 30, 3, 0, 41, 24, 34],
+        [13, 22, 21, 61, 85, 67, 64, 17],
+        [8, 10, 23, 60, 81, 48, 79, 6],
+        [19, 11, 15, 35, 47, 59, 26, 20],
+        [11, 7, 35, 51, 65, 35, 72, 21],
+        [9, 14, 24, 60, 78, 59, 47, 34],
+        [10, 31, 15, 61, 85, 69, 50, 3],
+        [13, 4, 36, 42, 58, 35, 52, 34],
+        [12, 32, 16, 61, 85, 77, 38, 18],
+        [34, 4, 20, 17, 9, 56, 28, 4],
+        [26, -1, 19, 21, 19, 40, 25, 20],
+        [8, 17, 26, 60, 73, 50, 55, 20],
+        [16, 12, 19, 39, 55, 60, 17, 34],
+        [14, 28, 22, 60, 78, 74, 45, 29],
+        [10, 23, 21, 54, 69, 51, 52, 4],
+        [8, 4, 19, 61, 86, 58, 76, 24],
+    ],
+    dtype=float,
+)
+
 
 @dataclass(frozen=True)
 class Grips:
@@ -47,11 +75,18 @@ class Grips:
 
 
 def sample_grips(
-    rng: np.random.Generator, shapes: HandShapes, angles: Tensor, share: float, *, fist_share: float = 0.5
+    rng: np.random.Generator,
+    shapes: HandShapes,
+    angles: Tensor,
+    share: float,
+    *,
+    fist_share: float = 0.5,
+    plate_share: float = 0.0,
 ) -> tuple[Grips, Tensor]:
     """Give `share` of B people something to hold: what, and angles (B,25) in radians that hold it; others keep theirs.
 
-    fist_share: so many sheets are held in a fist round their edge, the others by the fingers' pads.
+    plate_share: so many sheets are held as a plate is, between the fingers' pads and the thumb's, which lies behind them. Of
+    the others `fist_share` are held in a fist round their edge, the rest by the fingers' pads with the thumb to the side.
     """
     B = len(shapes)
     kind = np.where(rng.random(B) < share, rng.choice(np.arange(1, 6), B, p=_GRIP_SHARES), EMPTY)
@@ -60,7 +95,7 @@ def sample_grips(
     radius = np.exp(rng.uniform(np.log(low), np.log(high))) * size
     degrees = np.rad2deg(angles.double().cpu().numpy())
     for i in np.flatnonzero((kind != EMPTY) & (kind != ANYTHING)):
-        degrees[i, :23] = _holding(rng, int(kind[i]), radius[i] / size[i], fist_share)
+        degrees[i, :23] = _holding(rng, int(kind[i]), radius[i] / size[i], fist_share, plate_share)
     degrees = degrees.clip(ANGLE_LIMITS_DEGREES[:, 0], ANGLE_LIMITS_DEGREES[:, 1])
     return Grips(kind, radius), torch.from_numpy(np.deg2rad(degrees).astype(np.float32)).to(angles.device)
 
@@ -73,7 +108,7 @@ def _wrapped(radius: float) -> np.ndarray:
     return np.stack([knuckle, half[:, 0] + half[:, 1], half[:, 1] + half[:, 2]], axis=1)
 
 
-def _holding(rng: np.random.Generator, kind: int, radius: float, fist_share: float) -> np.ndarray:
+def _holding(rng: np.random.Generator, kind: int, radius: float, fist_share: float, plate_share: float) -> np.ndarray:
     splay = np.array([4.0, 0.0, -4.0, -9.0]) + rng.normal(0, 2.0, 4)
     palm = rng.uniform(2, 10, 2)
     if kind in (BAR, BALL):
@@ -90,7 +125,9 @@ def _holding(rng: np.random.Generator, kind: int, radius: float, fist_share: flo
             free = rng.integers(4)
             flexion[free] *= rng.uniform(0.2, 0.6)
     elif kind == SHEET:
-        if rng.random() < 1.0 - fist_share:
+        if plate_share and rng.random() < plate_share:
+            thumb, curl = np.split(_PLATES[rng.integers(len(_PLATES))], [5])
+        elif rng.random() < 1.0 - fist_share:
             curl = np.array([rng.uniform(45, 78), rng.uniform(10, 45), rng.uniform(4, 22)])
             thumb = _THUMB_ON_SHEET.copy()
         else:

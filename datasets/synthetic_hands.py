@@ -30,6 +30,8 @@ SPLITS = ("training", "validation")
 _HELD_SHARE = 0.45
 #: So many sheets are large boards, and so many are held in a fist.
 _BOARD_SHARE, _FIST_SHARE = 0.4, 0.6
+#: So many sheets are held between the pads of thumb and fingers, which then hide the thumb from who is shown the sheet.
+_PLATE_SHARE = 0.6
 #: Of the direction from which a hand is seen that shows something, about that of its palm's bones: half within 36 degrees.
 _SHOWN_SPREAD = 0.6
 
@@ -119,7 +121,7 @@ class SyntheticHands:
         """
         shapes = sample_shapes(rng, count).to(self.device)
         poses = sample_poses(rng, shapes, wide_wrists=True)
-        grips, angles = sample_grips(rng, shapes, poses, _HELD_SHARE, fist_share=_FIST_SHARE)
+        grips, angles = sample_grips(rng, shapes, poses, _HELD_SHARE, fist_share=_FIST_SHARE, plate_share=_PLATE_SHARE)
         looks = sample_looks(rng, count).to(self.device)
         hands, views = frame_hands(rng, pose_hands(shapes, angles), self.size, self.framing, grips.kind != EMPTY)
         objects = place_objects(rng, hands, grips, board_share=_BOARD_SHARE)

@@ -1,6 +1,7 @@
 """Larger networks that begin with what a smaller one has learnt."""
 
 import torch
+from torch import Tensor
 
 from posekit.errors import PosekitError
 from posekit.models.cpm import ConvolutionalPoseMachine
@@ -10,12 +11,15 @@ def grow(model: ConvolutionalPoseMachine, smaller: ConvolutionalPoseMachine) -> 
     """Give a network of fresh weights those of a smaller one that it contains, in place.
 
     What both have is copied. Residual blocks that only `model` has stay as they are: fresh ones add nothing (see
-    `ResidualBlock`). Stages that only it has start as copies of the smaller one's last, which reads the maps before it as they
-    will. So the stages that both have give the smaller network's maps, as long as nothing but such blocks and stages is new.
-    Chen, Goodfellow, Shlens 2016, "Net2Net: accelerating learning via knowledge transfer".
+    `ResidualBlock`). Channels that only it has come last in every layer and are fresh; what the smaller network has does not
+    read them at first (weights of 0, which learn as soon as the channels hold something). Stages that only it has start as
+    copies of the smaller one's last, which reads the maps before it as they will. So the stages that both have give the
+    smaller network's maps, as long as nothing but such blocks, channels and stages is new.
+    Chen, Goodfellow, Shlens 2016, "Net2Net: accelerating learning via knowledge transfer", whose wider layers repeat channels
+    where these add fresh ones.
 
-    Raises PosekitError, and changes nothing, where the smaller network has a tensor that the other has not, or has in another
-    shape.
+    Raises PosekitError, and changes nothing, where the smaller network has a tensor that the other has not, or has smaller or
+    of another kind.
     """
     new, old = model.state_dict(), smaller.state_dict()
     last, count = len(smaller.stages) - 1, len(model.stages)
@@ -25,8 +29,32 @@ def grow(model: ConvolutionalPoseMachine, smaller: ConvolutionalPoseMachine) -> 
     for name, value in old.items():
         if name not in new:
             raise PosekitError(f"tensor {name}: found, but the network that was to begin with it has none of that name")
-        if new[name].shape != value.shape:
-            raise PosekitError(f"tensor {name}: found {tuple(value.shape)}, expected {tuple(new[name].shape)}")
+        if not _holds(new[name], value):
+            raise PosekitError(
+                f"tensor {name}: found {tuple(value.shape)}, expected {tuple(new[name].shape)} or fewer channels"
+            )
     with torch.no_grad():
         for name, value in old.items():
-            new[name].copy_(value)
+            _write_into(new[name], value)
+
+
+def _holds(larger: Tensor, smaller: Tensor) -> bool:
+    """Tell whether a tensor of a layer has all channels of another: outputs first, then inputs, then a kernel of equal size."""
+    return (
+        larger.ndim == smaller.ndim
+        and larger.shape[2:] == smaller.shape[2:]
+        and all(more >= fewer for more, fewer in zip(larger.shape, smaller.shape, strict=True))
+    )
+
+
+def _write_into(larger: Tensor, smaller: Tensor) -> None:
+    """Overwrite a layer's first channels; its first outputs do not read the inputs behind those."""
+    if larger.ndim == 0:  # batch norm's count of batches
+        larger.copy_(smaller)
+        return
+    if larger.ndim == 1:
+        larger[: len(smaller)] = smaller
+        return
+    outputs, inputs = smaller.shape[:2]
+    larger[:outputs, :inputs] = smaller
+    larger[:outputs, inputs:] = 0

@@ -50,7 +50,7 @@ class Augmentation:
     contrast: float = 0.3
     saturation: float = 0.4
     tint: float = math.radians(8)
-    gamma: float = 1.5
+    gamma: float = 1.8
     hue_share: float = 0.15
     grey_share: float = 0.08
     shuffle_share: float = 0.05

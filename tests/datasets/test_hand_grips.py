@@ -86,6 +86,29 @@ def test_boards_are_larger_sheets_that_lie_in_the_hand_as_well(held):
     assert buried.float().mean() < 0.06
 
 
+def test_plates_lie_between_the_pads_of_thumb_and_fingers():
+    rng = np.random.default_rng(0)
+    shapes = sample_shapes(rng, COUNT)
+    grips, angles = sample_grips(rng, shapes, sample_poses(rng, shapes), 0.9, plate_share=1.0)
+    hands = pose_hands(shapes, angles)
+    things = place_objects(rng, hands, grips)
+    sheets = torch.from_numpy(grips.kind) == SHEET
+    size = (hands.joints[:, 9] - hands.joints[:, 0]).norm(dim=1)[sheets] / 0.084
+    thumb = 0.4 * hands.joints[sheets, 3] + 0.6 * hands.joints[sheets, 4]
+    fingers = hands.joints[sheets][:, [7, 8, 11, 12]].mean(1)
+    centre, normal = things.centre[sheets], things.axes[sheets, 1]
+    sides = [((place - centre) * normal).sum(-1) for place in (thumb, fingers)]
+    # Hands differ in their proportions, so that a few pads do not leave room for a sheet.
+    assert (sides[0] * sides[1] < 0).float().mean() > 0.88
+    # The thumb lies behind the fingers, not beside them.
+    apart = fingers - thumb
+    across = (apart - normal * (apart * normal).sum(-1, keepdim=True)).norm(dim=1) / size
+    assert across.median() < 0.010
+    assert (across < 0.015).float().mean() > 0.9
+    buried = outside(things, hands.joints[:, 5:])[sheets] < -4e-3
+    assert buried.float().mean() < 0.02
+
+
 def test_a_thing_moves_with_its_hand(held):
     hands, _, things = held
     rotation = torch.linalg.qr(torch.randn(COUNT, 3, 3, generator=torch.Generator().manual_seed(0))).Q

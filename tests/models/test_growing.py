@@ -5,7 +5,12 @@ from posekit.errors import PosekitError
 from posekit.models.backbones.plain_residual import PlainResidual
 from posekit.models.cpm import ConvolutionalPoseMachine
 from posekit.models.growing import grow
-from posekit.models.hand_networks import deep_light_hand_cpm, light_hand_cpm, tiny_hand_cpm
+from posekit.models.hand_networks import (
+    deep_light_hand_cpm,
+    light_hand_cpm,
+    tiny_hand_cpm,
+    wide_light_hand_cpm,
+)
 from posekit.models.pose_machine import light_pose_machine
 from posekit.skeleton import HAND_21
 
@@ -37,6 +42,30 @@ def test_a_grown_network_answers_as_the_smaller_one_did_stage_by_stage():
     torch.testing.assert_close(after[2], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_wider_layers_answer_as_the_narrower_ones_did_and_their_new_channels_learn():
+    torch.manual_seed(0)
+    small, large = with_all_numbers(deep_light_hand_cpm()), wide_light_hand_cpm()
+    grow(large, small)
+    images = torch.randn(2, 3, 128, 128)
+    with torch.no_grad():
+        for wider, narrower in zip(large.eval()(images), small(images), strict=True):
+            torch.testing.assert_close(wider, narrower, rtol=1e-4, atol=1e-4)
+    large.train()(images)[-1].square().sum().backward()
+    reads_new = large.stages[2][0].weight.grad[:64, small.stages[2][0].in_channels :]
+    assert torch.count_nonzero(large.stages[2][0].weight[:64, small.stages[2][0].in_channels :]) == 0
+    assert reads_new.abs().amax(dim=(1, 2, 3)).min() > 0
+
+
+def test_networks_of_any_width_grow_into_wider_ones():
+    torch.manual_seed(0)
+    small, large = with_all_numbers(tiny_hand_cpm()), wide_light_hand_cpm()
+    grow(large, small)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        # Maps of weights filled at random are of 10,000s.
+        torch.testing.assert_close(large.eval()(images)[1], small(images)[1], rtol=1e-3, atol=1e-3)
+
+
 def test_what_is_new_in_a_grown_network_learns():
     torch.manual_seed(0)
     large = deep_light_hand_cpm()
@@ -64,9 +93,10 @@ def test_a_network_that_is_no_part_is_refused_and_nothing_is_changed():
     large = light_hand_cpm()
     before = {name: value.clone() for name, value in large.state_dict().items()}
     with pytest.raises(
-        PosekitError, match=r"tensor backbone\.backbone\.stem\.0\.weight: found \(24, 3, 7, 7\), expected"
+        PosekitError,
+        match=r"tensor backbone\.backbone\.stem\.0\.weight: found \(48, 3, 7, 7\), expected \(24, 3, 7, 7\) or fewer",
     ):
-        grow(large, tiny_hand_cpm())
+        grow(tiny_hand_cpm(), light_hand_cpm())
     with pytest.raises(PosekitError, match=r"tensor \S+: found, but the network that was to begin with it has none"):
         grow(large, deep_light_hand_cpm())
     assert all(torch.equal(value, before[name]) for name, value in large.state_dict().items())

@@ -31,6 +31,7 @@ def test_openpose_hand_cpm_has_the_size_of_the_released_network():
     [
         ("light_hand_cpm", 1.73e6, 202e6),
         ("deep_light_hand_cpm", 3.04e6, 283e6),
+        ("wide_light_hand_cpm", 5.29e6, 426e6),
         ("tiny_hand_cpm", 0.376e6, 51.5e6),
         ("mobilenet_v3_hand_cpm", 3.22e6, 119e6),
         ("scnet_hand_cpm", 6.19e6, 383e6),
