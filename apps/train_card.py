@@ -1,12 +1,13 @@
 """The model card that ``posekit train`` writes beside the weights."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posekit.apps.train import TrainConfig
     from posekit.detection.hand_detector import HandDetector
-    from posekit.training.hand_training import HandScores
+    from posekit.training.hand_training import HandScores, SizeScores
 
 
 def write_card(config: "TrainConfig", detector: "HandDetector", last: dict[str, float], scores: "HandScores") -> None:
@@ -46,6 +47,14 @@ def write_card(config: "TrainConfig", detector: "HandDetector", last: dict[str, 
         "|---|---|---|---|",
         *(f"| {one.name} | {one.pck02:.3f} | {one.pck01:.3f} | {one.epe:.3f} |" for one in scores.per_joint),
         "",
+        "### By the size of the hand (visible joints)",
+        "",
+        "B in pixels of the film; smaller hands are enlarged to the crop.",
+        "",
+        "| B, px | hands | PCK@0.2B | PCK@0.1B |",
+        "|---|---|---|---|",
+        *(f"| {_span(one)} | {one.hands} | {one.pck02:.3f} | {one.pck01:.3f} |" for one in scores.by_size if one.hands),
+        "",
         "## What it is bad at",
         "",
         "<!-- To be written by hand, by whoever has looked at its failures: poses, light, things in the hand. -->",
@@ -82,6 +91,12 @@ def _figures(scores: "HandScores") -> list[str]:
         f"| mean error | {scores.epe:.3f} B, {scores.epe_px:.2f} px of 128 | |",
         f"| AUC to 0.5 B | {scores.auc:.3f} | |",
     ]
+
+
+def _span(size: "SizeScores") -> str:
+    if math.isinf(size.highest_px):
+        return f"{size.lowest_px:.0f} and more"
+    return f"{size.lowest_px:.0f} to {size.highest_px:.0f}"
 
 
 def _reliability(scores: "HandScores") -> list[str]:

@@ -178,24 +178,25 @@ def held_out_hands(
     from posekit.datasets.synthetic_hands import SyntheticHands
     from posekit.training.samples import LabelledCrops
 
-    names = ("images", "joints", "visible")
+    names = ("images", "joints", "visible", "seen_px")
     kept = [] if folder is None else [folder / f"held_out_{seed}_{part}_{count}_{name}.npy" for name in names]
     if kept and all(path.exists() for path in kept):
-        images, joints, visible = (np.load(path) for path in kept)
-        return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible)
+        images, joints, visible, seen_px = (np.load(path) for path in kept)
+        return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible, seen_px)
     hands = SyntheticHands(seed, CROP, split="validation")
     indices = [held_out_index(number, part) for number in range(-(-count // _CHUNK))]
-    parts: list[list[np.ndarray]] = [[], [], []]
+    parts: list[list[np.ndarray]] = [[] for _ in names]
     for number, batch in enumerate(finished_hands(hands, indices, _CHUNK, min(workers, len(indices)))):
         parts[0].append(batch.images.permute(0, 2, 3, 1).numpy())
         parts[1].append(batch.joints_px.numpy())
         parts[2].append(batch.visible.numpy())
+        parts[3].append(batch.seen_px.numpy())
         show("draw held-out hands", min((number + 1) * _CHUNK, count), count)
-    images, joints, visible = (np.concatenate(some)[:count] for some in parts)
+    images, joints, visible, seen_px = (np.concatenate(some)[:count] for some in parts)
     if kept:
-        for path, array in zip(kept, (images, joints, visible), strict=True):
+        for path, array in zip(kept, (images, joints, visible, seen_px), strict=True):
             _save_array(path, array)
-    return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible)
+    return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible, seen_px)
 
 
 def other_sources(

@@ -47,8 +47,8 @@ def motion_kernel(length: float, angle: float) -> np.ndarray:
     return np.asarray(kernel / kernel.sum())
 
 
-def _damage(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Blur, lose pixels, add noise and compress one picture (S,S,3) uint8."""
+def _damage(rng: np.random.Generator, picture: np.ndarray) -> tuple[np.ndarray, float]:
+    """Blur, lose pixels, add noise and compress one picture (S,S,3) uint8; also return what is left of its side's pixels."""
     size = picture.shape[0]
     if rng.random() < 0.18:
         kernel = motion_kernel(float(rng.uniform(2, size * 0.08)), float(rng.uniform(0, np.pi)))
@@ -67,8 +67,8 @@ def _damage(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         reduced = cv2.resize(picture, (small, small), interpolation=down)
         reduced = _noise_and_jpeg(rng, reduced)
         up = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
-        return cv2.resize(reduced, (size, size), interpolation=up)
-    return _noise_and_jpeg(rng, picture)
+        return cv2.resize(reduced, (size, size), interpolation=up), small / size
+    return _noise_and_jpeg(rng, picture), 1.0
 
 
 def _noise_and_jpeg(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
@@ -85,9 +85,13 @@ def _noise_and_jpeg(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray
     return picture
 
 
-def damage_pictures(rng: np.random.Generator, pictures: Tensor) -> Tensor:
-    """Blur, down- and up-sampling, noise and JPEG; pictures (B,3,S,S) in [0,1] to uint8 of the same shape."""
+def damage_pictures(rng: np.random.Generator, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Blur, down- and up-sampling, noise and JPEG; pictures (B,3,S,S) in [0,1] to uint8 of the same shape.
+
+    Also returns (B,) how many pixels there were along a side before up-sampling, as a part of S.
+    """
     array = (pictures * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    kept = torch.ones(len(array))
     for i in range(len(array)):
-        array[i] = _damage(rng, array[i])
-    return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
+        array[i], kept[i] = _damage(rng, array[i])
+    return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous(), kept

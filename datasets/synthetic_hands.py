@@ -42,13 +42,14 @@ class HandBatch:
 
     images: (B,3,S,S) uint8 RGB. joints_px: (B,21,2) float32 in HAND_21's order, also where hidden or outside.
     visible: (B,21) bool, inside the picture and hidden by nothing. box_px: (B,) longer side of the tight box around the
-    21 joints, the unit of PCK.
+    21 joints, the unit of PCK. seen_px: (B,) the same in pixels of a camera that saw the hand smaller, before it was enlarged.
     """
 
     images: Tensor
     joints_px: Tensor
     visible: Tensor
     box_px: Tensor
+    seen_px: Tensor
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,10 @@ class SyntheticHands:
         """Lay drawn hands over backgrounds and put them through a camera's faults."""
         drawn = drawn.to(torch.device("cpu"))
         # A few at a time stay in the cache.
-        images = [self._photograph(rng, rgba) for rgba in drawn.rgba.split(8)]
+        images, kept = zip(*(self._photograph(rng, rgba) for rgba in drawn.rgba.split(8)), strict=True)
         joints = drawn.joints_px
         box = (joints.amax(1) - joints.amin(1)).amax(1)
-        return HandBatch(torch.cat(images), joints, drawn.visible, box)
+        return HandBatch(torch.cat(images), joints, drawn.visible, box, box * torch.cat(kept))
 
     def draw(self, rng: np.random.Generator, count: int) -> HandPictures:
         """Hands without background: premultiplied RGBA and exact labels.
@@ -134,8 +135,11 @@ class SyntheticHands:
         cast_shadows(rng, drawn.rgba)
         return drawn.to(self.device)
 
-    def _photograph(self, rng: np.random.Generator, rgba: Tensor) -> Tensor:
-        """Premultiplied RGBA (n,4,S,S) to uint8 pictures (n,3,S,S): background, colours, the camera's faults."""
+    def _photograph(self, rng: np.random.Generator, rgba: Tensor) -> tuple[Tensor, Tensor]:
+        """Premultiplied RGBA (n,4,S,S) to uint8 pictures (n,3,S,S): background, colours, the camera's faults.
+
+        Also returns (n,) what the camera's faults left of S pixels.
+        """
         return damage_pictures(rng, colour_effects(rng, self._lay_over(rng, rgba)))
 
     def _lay_over(self, rng: np.random.Generator, rgba: Tensor) -> Tensor:

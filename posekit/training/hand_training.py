@@ -1,6 +1,8 @@
 """From labelled hand crops to a hand detector: train, fit the confidence, measure."""
 
 import copy
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +30,8 @@ from posekit.training.size_schedule import SizeSchedule
 #: A joint is right within this part of B, the longer side of the tight box around the hand (Simon et al. 2017 draw the curve).
 PCK_THRESHOLD = 0.2
 _CLOSE = 0.1
+#: Hands of so many pixels are told apart from larger ones in the scores.
+_SIZES_PX = (20.0, 30.0, 45.0)
 #: The area under the curve of PCK is taken from 0 to this part of B.
 AUC_UP_TO = 0.5
 
@@ -65,6 +69,17 @@ class JointScores:
 
 
 @dataclass(frozen=True)
+class SizeScores:
+    """Scores of visible joints of hands `lowest_px` to `highest_px` long (B in the camera's pixels); NaN without any."""
+
+    lowest_px: float
+    highest_px: float
+    hands: int
+    pck02: float
+    pck01: float
+
+
+@dataclass(frozen=True)
 class HandScores:
     """How a detector does on labelled crops, where the joints are visible; `all_` with those that are hidden.
 
@@ -72,7 +87,7 @@ class HandScores:
     error in B; epe_px: in px of a 128 px crop. auc: area under the curve of PCK over thresholds from 0 to 0.5 B, 1 at best.
     mean_hand_pck02, mean_hand_pck01: what the mean of all labels scores without a look at the picture. calibration: tenths of
     confidence over all labelled joints, None where no joint falls; calibration_error: mean distance between confidence and the
-    share that is right. per_joint: in the skeleton's order.
+    share that is right. per_joint: in the skeleton's order. by_size: smallest hands first, empty where sizes are not known.
     """
 
     joints: int
@@ -90,6 +105,7 @@ class HandScores:
     calibration: tuple[ConfidenceBin | None, ...]
     calibration_error: float
     per_joint: tuple[JointScores, ...]
+    by_size: tuple[SizeScores, ...] = ()
 
 
 def train_hand_detector(
@@ -217,7 +233,20 @@ def measure_detector(detector: HandDetector, crops: LabelledCrops) -> HandScores
             )
             for j, name in enumerate(HAND_21.joints)
         ),
+        by_size=() if crops.seen_px is None else _by_size(error, seen, crops.seen_px),
     )
+
+
+def _by_size(
+    error: Float[np.ndarray, "N 21"], seen: Bool[np.ndarray, "N 21"], seen_px: Float[np.ndarray, " N"]
+) -> tuple[SizeScores, ...]:
+    parts = []
+    for lowest, highest in itertools.pairwise((0.0, *_SIZES_PX, math.inf)):
+        mine = (seen_px >= lowest) & (seen_px < highest)
+        among = seen & mine[:, None]
+        right = (_share_within(error, among, threshold) for threshold in (PCK_THRESHOLD, _CLOSE))
+        parts.append(SizeScores(lowest, highest, int(mine.sum()), *right))
+    return tuple(parts)
 
 
 def _mean(values: Float[np.ndarray, "*n"], among: Bool[np.ndarray, "*n"]) -> float:

@@ -73,12 +73,14 @@ class LabelledCrops:
     """Crops in memory (or a memory map).
 
     images: (N, S, S, 3). joints: (N, J, 2) px. weight: (N, J). visible: (N, J), which joints can be seen; all if not given.
+    seen_px: (N,) B in pixels of the camera, before a crop was enlarged; None where it is not known.
     """
 
     images: UInt8[np.ndarray, "N S S 3"]
     joints: Float[np.ndarray, "N J 2"]
     weight: Float[np.ndarray, "N J"]
     visible: Bool[np.ndarray, "N J"] = None  # type: ignore[assignment]  # filled in below
+    seen_px: Float[np.ndarray, " N"] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)

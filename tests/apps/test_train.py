@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,8 @@ def test_a_short_training_leaves_weights_a_card_and_a_record(tmp_path, capsys, m
     assert training["finished"] is True
     card = out.with_suffix(".md").read_text()
     assert f"{training['held_out_pck_0.2']:.3f}" in card
+    sizes = [line.split("|") for line in card.splitlines() if re.match(r"\| (\d+ to \d+|45 and more) \|", line)]
+    assert sum(int(hands) for _, _, hands, *_ in sizes) == 4
     assert json.loads((tmp_path / "hand.run.json").read_text())["settings"]["seed"] == 0
     assert "PCK@0.2B" in capsys.readouterr().out
     # The drawn hands are kept: they need no drawing again, and do not pass for others.

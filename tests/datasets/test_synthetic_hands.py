@@ -48,7 +48,7 @@ def drawn():
 def test_batches_are_the_same_for_the_same_seed_and_index_only():
     data = SyntheticHands(4, 64)
     first, again = data.batch(7, 3), SyntheticHands(4, 64).batch(7, 3)
-    for name in ("images", "joints_px", "visible", "box_px"):
+    for name in ("images", "joints_px", "visible", "box_px", "seen_px"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert first.images.dtype == torch.uint8
     assert first.images.shape == (3, 3, 64, 64)
@@ -60,6 +60,7 @@ def test_batches_are_the_same_for_the_same_seed_and_index_only():
     assert not any(torch.equal(first.joints_px, other.joints_px) for other in others)
     joints = first.joints_px.numpy()
     np.testing.assert_allclose(first.box_px, np.ptp(joints, axis=1).max(axis=1), rtol=1e-6)
+    assert (first.seen_px <= first.box_px).all()
 
 
 def test_unknown_split_is_a_clear_mistake():
@@ -338,7 +339,7 @@ def test_a_hand_outside_the_picture_leaves_it_empty():
 def test_a_cameras_faults_change_pictures_but_not_what_they_show():
     pictures = torch.full((200, 3, 64, 64), 64 / 255)
     pictures[..., 32:] = 191 / 255
-    damaged, again = (damage_pictures(np.random.default_rng(0), pictures.clone()) for _ in range(2))
+    (damaged, kept), (again, _) = (damage_pictures(np.random.default_rng(0), pictures.clone()) for _ in range(2))
     assert torch.equal(damaged, again)
     halves = damaged.float().unflatten(-1, (2, 32)).mean(dim=(1, 2, 4))
     # Blur takes some light over the edge, 4 of 127 at most here; a shift by one pixel of 32 would.
@@ -346,3 +347,7 @@ def test_a_cameras_faults_change_pictures_but_not_what_they_show():
     untouched = (damaged == torch.tensor([64, 191]).repeat_interleave(32)).flatten(1).all(1).float().mean()
     # By the shares in `_damage`, 0.78 * 0.75 * 0.5 * 0.5 * 0.5 = 7 % meet no fault; a picture this plain survives some JPEGs.
     assert 0.05 < untouched < 0.2
+    # 55 % are shrunk, to a quarter at worst; of 64 px whole ones are left.
+    assert 0.4 < (kept < 1).float().mean() < 0.7
+    assert kept.amin() >= 0.25
+    torch.testing.assert_close(64 * kept, (64 * kept).round())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,24 @@ def test_hidden_joints_count_apart():
     assert scores.all_pck02 == pytest.approx(19 / 21)
     assert (scores.joints, scores.all_joints) == (3 * 19, 84)
     assert np.isnan(scores.per_joint[0].pck02)
+
+
+def test_small_hands_are_scored_apart_from_large_ones():
+    joints = np.full((5, 21, 2), 65.5)
+    joints[:, 0], joints[:, 1] = [15.5, 65.5], [115.5, 65.5]
+    joints[1:3, 2:, 1] += 15  # of B = 100 px
+    joints[3, 2:, 1] += 25
+    crops = crops_with_joints_at(joints)
+    sized = replace(crops, seen_px=np.array([19.9, 20.0, 29.9, 44.0, 200.0]))
+    detector = HandDetector(Fixed(), shapes=None)
+    assert measure_detector(detector, crops).by_size == ()
+    sizes = measure_detector(detector, sized).by_size
+    assert [(one.lowest_px, one.highest_px, one.hands) for one in sizes] == [
+        (0, 20, 1), (20, 30, 2), (30, 45, 1), (45, np.inf, 1),
+    ]  # fmt: skip
+    # Joints 0 and 1 are half of B from where the stand-in puts everything.
+    assert [one.pck02 for one in sizes] == pytest.approx([19 / 21, 19 / 21, 0, 19 / 21])
+    assert [one.pck01 for one in sizes] == pytest.approx([19 / 21, 0, 0, 19 / 21])
 
 
 class Unsure(nn.Module):
