@@ -47,14 +47,7 @@ def write_card(config: "TrainConfig", detector: "HandDetector", last: dict[str, 
         "|---|---|---|---|",
         *(f"| {one.name} | {one.pck02:.3f} | {one.pck01:.3f} | {one.epe:.3f} |" for one in scores.per_joint),
         "",
-        "### By the size of the hand (visible joints)",
-        "",
-        "B in pixels of the film; smaller hands are enlarged to the crop.",
-        "",
-        "| B, px | hands | PCK@0.2B | PCK@0.1B |",
-        "|---|---|---|---|",
-        *(f"| {_span(one)} | {one.hands} | {one.pck02:.3f} | {one.pck01:.3f} |" for one in scores.by_size if one.hands),
-        "",
+        *_sizes(scores),
         "## What it is bad at",
         "",
         "<!-- To be written by hand, by whoever has looked at its failures: poses, light, things in the hand. -->",
@@ -90,6 +83,26 @@ def _figures(scores: "HandScores") -> list[str]:
         f"| PCK@0.1B of a constant mean hand | {scores.mean_hand_pck01:.3f} | |",
         f"| mean error | {scores.epe:.3f} B, {scores.epe_px:.2f} px of 128 | |",
         f"| AUC to 0.5 B | {scores.auc:.3f} | |",
+    ]
+
+
+def _sizes(scores: "HandScores") -> list[str]:
+    rows = [
+        f"| {_span(one)} | {one.hands} | {one.pck02:.3f} | {one.pck01:.3f} |"
+        for one in scores.by_size
+        if not math.isnan(one.pck02)
+    ]
+    if not rows:
+        return []
+    return [
+        "### By the size of the hand (visible joints)",
+        "",
+        "B in pixels of the film; smaller hands are enlarged to the crop, and none is longer than about 83.",
+        "",
+        "| B, px | hands | PCK@0.2B | PCK@0.1B |",
+        "|---|---|---|---|",
+        *rows,
+        "",
     ]
 
 

@@ -176,13 +176,11 @@ def held_out_hands(
 
     from posekit.datasets.hand_workers import finished_hands
     from posekit.datasets.synthetic_hands import SyntheticHands
-    from posekit.training.samples import LabelledCrops
 
     names = ("images", "joints", "visible", "seen_px")
     kept = [] if folder is None else [folder / f"held_out_{seed}_{part}_{count}_{name}.npy" for name in names]
     if kept and all(path.exists() for path in kept):
-        images, joints, visible, seen_px = (np.load(path) for path in kept)
-        return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible, seen_px)
+        return _as_crops(*(np.load(path) for path in kept))
     hands = SyntheticHands(seed, CROP, split="validation")
     indices = [held_out_index(number, part) for number in range(-(-count // _CHUNK))]
     parts: list[list[np.ndarray]] = [[] for _ in names]
@@ -192,10 +190,20 @@ def held_out_hands(
         parts[2].append(batch.visible.numpy())
         parts[3].append(batch.seen_px.numpy())
         show("draw held-out hands", min((number + 1) * _CHUNK, count), count)
-    images, joints, visible, seen_px = (np.concatenate(some)[:count] for some in parts)
+    arrays = [np.concatenate(some)[:count] for some in parts]
     if kept:
-        for path, array in zip(kept, (images, joints, visible, seen_px), strict=True):
+        for path, array in zip(kept, arrays, strict=True):
             _save_array(path, array)
+    return _as_crops(*arrays)
+
+
+def _as_crops(
+    images: "np.ndarray", joints: "np.ndarray", visible: "np.ndarray", seen_px: "np.ndarray"
+) -> "LabelledCrops":
+    import numpy as np
+
+    from posekit.training.samples import LabelledCrops
+
     return LabelledCrops(images, joints, np.ones(joints.shape[:2], np.float32), visible, seen_px)
 
 

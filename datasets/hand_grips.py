@@ -34,8 +34,9 @@ _THUMB_ROUND_CUP = np.array([8.0, 36.0, 38.0, 8.0, 22.0])
 _THUMB_ON_SHEET = np.array([24.0, 14.0, 38.0, 8.0, 6.0])
 _THUMB_BESIDE = np.array([14.0, -14.0, 10.0, 22.0, 14.0])
 
-# Found by bringing the thumb's pad opposite to the pads of the first two fingers of a mean hand, up to 18 mm from them, for
-# flexions of the fingers that allow it: thumb (5), the fingers' three flexions, in degrees.
+# Found by bringing the thumb's pad (at 0.6 of its last bone) opposite to the middle of the last bones of the first two fingers
+# of a mean hand, 16 to 34 mm from it bone to bone, for flexions of the fingers that allow it: thumb (5), the fingers' three
+# flexions, in degrees.
 _PLATES = np.array(
     [
         [28, -4, 21, 19, 16, 39, 42, 9],

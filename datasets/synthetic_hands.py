@@ -28,7 +28,7 @@ SPLITS = ("training", "validation")
 
 #: So many of the hands have a thing in them.
 _HELD_SHARE = 0.45
-#: So many sheets are large boards, and so many are held in a fist.
+#: So many sheets are large boards, and so many of those that are not held as plates are held in a fist.
 _BOARD_SHARE, _FIST_SHARE = 0.4, 0.6
 #: So many sheets are held between the pads of thumb and fingers, which then hide the thumb from who is shown the sheet.
 _PLATE_SHARE = 0.6
@@ -42,7 +42,7 @@ class HandBatch:
 
     images: (B,3,S,S) uint8 RGB. joints_px: (B,21,2) float32 in HAND_21's order, also where hidden or outside.
     visible: (B,21) bool, inside the picture and hidden by nothing. box_px: (B,) longer side of the tight box around the
-    21 joints, the unit of PCK. seen_px: (B,) the same in pixels of a camera that saw the hand smaller, before it was enlarged.
+    21 joints, the unit of PCK. seen_px: (B,) the same in pixels of the film: less where it was shrunk and enlarged again.
     """
 
     images: Tensor

@@ -14,13 +14,19 @@ def grow(model: ConvolutionalPoseMachine, smaller: ConvolutionalPoseMachine) -> 
     `ResidualBlock`). Channels that only it has come last in every layer and are fresh; what the smaller network has does not
     read them at first (weights of 0, which learn as soon as the channels hold something). Stages that only it has start as
     copies of the smaller one's last, which reads the maps before it as they will. So the stages that both have give the
-    smaller network's maps, as long as nothing but such blocks, channels and stages is new.
+    smaller network's maps, as long as nothing but such blocks, channels and stages is new and no layer has groups.
     Chen, Goodfellow, Shlens 2016, "Net2Net: accelerating learning via knowledge transfer", whose wider layers repeat channels
     where these add fresh ones.
 
-    Raises PosekitError, and changes nothing, where the smaller network has a tensor that the other has not, or has smaller or
-    of another kind.
+    Raises PosekitError, and changes nothing, where the networks have other maps, or the smaller one has a tensor that the other
+    has not, or has smaller or of another kind.
     """
+    for maps in ("joints", "background", "subcells"):
+        found, expected = getattr(smaller, maps), getattr(model, maps)
+        if found != expected:
+            raise PosekitError(
+                f"{maps}: found {found}, expected {expected}, as in the network that was to begin with it"
+            )
     new, old = model.state_dict(), smaller.state_dict()
     last, count = len(smaller.stages) - 1, len(model.stages)
     for stage in range(last + 1, count if last else 0):
@@ -31,7 +37,7 @@ def grow(model: ConvolutionalPoseMachine, smaller: ConvolutionalPoseMachine) -> 
             raise PosekitError(f"tensor {name}: found, but the network that was to begin with it has none of that name")
         if not _holds(new[name], value):
             raise PosekitError(
-                f"tensor {name}: found {tuple(value.shape)}, expected {tuple(new[name].shape)} or fewer channels"
+                f"tensor {name}: found {tuple(value.shape)}, expected {tuple(new[name].shape)} or fewer channels of that kernel"
             )
     with torch.no_grad():
         for name, value in old.items():

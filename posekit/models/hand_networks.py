@@ -41,7 +41,8 @@ def deep_light_hand_cpm() -> ConvolutionalPoseMachine:
 def wide_light_hand_cpm() -> ConvolutionalPoseMachine:
     """The hand network that posekit ships: the deep light one, wider where the hand is seen whole and in its stages.
 
-    5.29 M parameters, 426 M multiplications a crop. The other light ones' weights grow into it.
+    5.29 M parameters, 426 M multiplications a crop. The tiny, light and deep light ones' weights
+    grow into it (`posekit.models.growing`).
     """
     return light_pose_machine(HAND_21, PlainResidual(channels=(96, 160, 192), blocks=(2, 4, 3)), width=96, stages=3)
 

@@ -73,7 +73,7 @@ class LabelledCrops:
     """Crops in memory (or a memory map).
 
     images: (N, S, S, 3). joints: (N, J, 2) px. weight: (N, J). visible: (N, J), which joints can be seen; all if not given.
-    seen_px: (N,) B in pixels of the camera, before a crop was enlarged; None where it is not known.
+    seen_px: (N,) B in pixels of the film, of which a crop may have been enlarged; None where it is not known.
     """
 
     images: UInt8[np.ndarray, "N S S 3"]
@@ -93,6 +93,8 @@ class LabelledCrops:
                 f"labelled crops: joints {self.joints.shape} and weight {self.weight.shape} do not fit {count} images"
             )
         object.__setattr__(self, "visible", visible_or_all(self.visible, self.weight, "labelled crops"))
+        if self.seen_px is not None and self.seen_px.shape != (count,):
+            raise PosekitError(f"labelled crops: seen_px is {self.seen_px.shape}, expected ({count},)")
 
     def draw(self, count: int, rng: np.random.Generator) -> CropBatch:
         """Return `count` crops, with replacement."""

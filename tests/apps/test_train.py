@@ -15,7 +15,7 @@ from posekit.apps.main import main
 from posekit.apps.train import TrainConfig, _first_weights
 from posekit.apps.train import main as train
 from posekit.apps.train_card import command_of, data_of
-from posekit.apps.train_data import drawn_hands, held_out_index
+from posekit.apps.train_data import drawn_hands, held_out_hands, held_out_index
 from posekit.detection.detector_file import load_detector, read_training, save_detector
 from posekit.detection.hand_detector import HandDetector
 from posekit.errors import PosekitError
@@ -254,6 +254,15 @@ def test_a_larger_network_begins_with_the_weights_of_a_smaller_one(tmp_path):
         PosekitError, match=r"hand\.safetensors: deep_light_hand_cpm is no part of light_hand_cpm: tensor"
     ):
         train(replace(config, out=tmp_path / "smaller.safetensors", start=out, network="light_hand_cpm"))
+
+
+def test_held_out_hands_are_kept_as_they_were_drawn(tmp_path):
+    drawn, read = (held_out_hands(3, 4, 1, quiet, tmp_path) for _ in range(2))
+    for name in ("images", "joints", "weight", "visible", "seen_px"):
+        np.testing.assert_array_equal(getattr(drawn, name), getattr(read, name))
+    box = np.ptp(read.joints, axis=1).max(axis=1)
+    assert (read.seen_px > 0.2 * box).all()
+    assert (read.seen_px < 1.001 * box).all()
 
 
 def test_what_measures_is_never_what_the_confidence_was_fitted_on():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from posekit.datasets.hand_grips import BALL, BAR, EMPTY, PEN, SHEET, Grips, place_objects, sample_grips
+from posekit.datasets.hand_grips import _MEAN_PALM, BALL, BAR, EMPTY, PEN, SHEET, Grips, place_objects, sample_grips
 from posekit.datasets.hand_model import ANGLE_LIMITS_DEGREES, HandShapes, PosedHands, pose_hands, sample_shapes
 from posekit.datasets.hand_poses import sample_poses
 from posekit.datasets.held_objects import BOX, CYLINDER, ELLIPSOID, NOTHING, HeldObjects
@@ -93,7 +93,8 @@ def test_plates_lie_between_the_pads_of_thumb_and_fingers():
     hands = pose_hands(shapes, angles)
     things = place_objects(rng, hands, grips)
     sheets = torch.from_numpy(grips.kind) == SHEET
-    size = (hands.joints[:, 9] - hands.joints[:, 0]).norm(dim=1)[sheets] / 0.084
+    size = (hands.joints[:, 9] - hands.joints[:, 0]).norm(dim=1)[sheets] / _MEAN_PALM
+    # The pads as `_PLATES` has them.
     thumb = 0.4 * hands.joints[sheets, 3] + 0.6 * hands.joints[sheets, 4]
     fingers = hands.joints[sheets][:, [7, 8, 11, 12]].mean(1)
     centre, normal = things.centre[sheets], things.axes[sheets, 1]

@@ -17,3 +17,4 @@ def test_pictures_are_the_same_for_any_number_of_processes_and_in_order():
         expected = hands.batch(index, 2)
         assert torch.equal(batch.images, expected.images)
         assert torch.equal(batch.visible, expected.visible)
+        assert torch.equal(batch.seen_px, expected.seen_px)

@@ -60,7 +60,13 @@ def test_batches_are_the_same_for_the_same_seed_and_index_only():
     assert not any(torch.equal(first.joints_px, other.joints_px) for other in others)
     joints = first.joints_px.numpy()
     np.testing.assert_allclose(first.box_px, np.ptp(joints, axis=1).max(axis=1), rtol=1e-6)
-    assert (first.seen_px <= first.box_px).all()
+    # Hands in pictures that were shrunk are of fewer pixels, of a quarter at least.
+    many = SyntheticHands(4, 64).batch(9, 16)
+    kept = many.seen_px / many.box_px
+    assert ((kept > 0.24) & (kept <= 1)).all()
+    # Less detail is left of pictures that were shrunk to a half.
+    detail = many.images.float().diff(dim=-1).abs().mean((1, 2, 3))
+    assert detail[kept < 0.6].mean() < detail[kept == 1].mean()
 
 
 def test_unknown_split_is_a_clear_mistake():

@@ -12,7 +12,7 @@ from posekit.models.hand_networks import (
     wide_light_hand_cpm,
 )
 from posekit.models.pose_machine import light_pose_machine
-from posekit.skeleton import HAND_21
+from posekit.skeleton import BODY_25, HAND_21
 
 
 def with_all_numbers(model: ConvolutionalPoseMachine) -> ConvolutionalPoseMachine:
@@ -92,11 +92,17 @@ def test_a_network_that_is_no_part_is_refused_and_nothing_is_changed():
     torch.manual_seed(0)
     large = light_hand_cpm()
     before = {name: value.clone() for name, value in large.state_dict().items()}
+    tiny = tiny_hand_cpm()
+    kept = {name: value.clone() for name, value in tiny.state_dict().items()}
     with pytest.raises(
         PosekitError,
         match=r"tensor backbone\.backbone\.stem\.0\.weight: found \(48, 3, 7, 7\), expected \(24, 3, 7, 7\) or fewer",
     ):
-        grow(tiny_hand_cpm(), light_hand_cpm())
+        grow(tiny, light_hand_cpm())
+    assert all(torch.equal(value, kept[name]) for name, value in tiny.state_dict().items())
+    # Stages read maps before features: with more maps, old weights would read what they have not learnt.
+    with pytest.raises(PosekitError, match="joints: found 21, expected 25"):
+        grow(light_pose_machine(BODY_25, PlainResidual()), light_hand_cpm())
     with pytest.raises(PosekitError, match=r"tensor \S+: found, but the network that was to begin with it has none"):
         grow(large, deep_light_hand_cpm())
     assert all(torch.equal(value, before[name]) for name, value in large.state_dict().items())

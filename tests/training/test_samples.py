@@ -58,6 +58,8 @@ def test_arrays_that_do_not_fit_are_refused_in_one_line():
     assert "\n" not in str(caught.value)
     with pytest.raises(PosekitError, match="uint8"):
         LabelledCrops(np.zeros((10, 16, 16, 3)), np.zeros((10, 2, 2)), np.zeros((10, 2)))
+    with pytest.raises(PosekitError, match=r"seen_px is \(9,\), expected \(10,\)"):
+        LabelledCrops(np.zeros((10, 16, 16, 3), np.uint8), np.zeros((10, 2, 2)), np.zeros((10, 2)), seen_px=np.zeros(9))
     with pytest.raises(PosekitError, match="shares"):
         MixedSource([plain_crops(1)], [0.0])
 
