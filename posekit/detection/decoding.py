@@ -1,6 +1,7 @@
 """From heatmaps to joints: sub-pixel peaks that together make a hand."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ _PRIOR_FLOOR = 0.05
 _WINDOW = 3.0 / 32.0
 _STEPS = 3
 
+#: Columns and rows from a cell to itself, to its left and upper neighbour, and to its right and lower one.
+_CROSS = ((0, -1, 0, 1, 0), (0, 0, -1, 0, 1))
+
 #: 0.2 B, within which a joint is right, as a part of a crop of 2.2 B.
 _RIGHT_WITHIN = 0.2 / BOX_FACTOR
 
@@ -41,36 +45,33 @@ def find_peaks(heatmaps: Float[Tensor, "B J h w"]) -> tuple[Float[Tensor, "B J 2
     # The row first, then the place in it: several times faster than one search for the place in the whole map.
     row = heatmaps.amax(dim=-1).argmax(dim=-1)
     score, column = heatmaps.take_along_dim(row[..., None, None], dim=2)[:, :, 0].max(dim=-1)
-    flat = heatmaps.flatten(2)
-
-    def neighbour(across: int, down: int) -> Tensor:
-        x, y = (column + across).clamp(0, width - 1), (row + down).clamp(0, height - 1)
-        return flat.gather(2, (y * width + x)[..., None])[..., 0].clamp_min(_LEAST_SCORE).log()
-
-    middle = neighbour(0, 0)
-    shift_x = _parabola_top(neighbour(-1, 0), middle, neighbour(1, 0), (column > 0) & (column < width - 1))
-    shift_y = _parabola_top(neighbour(0, -1), middle, neighbour(0, 1), (row > 0) & (row < height - 1))
-    return torch.stack([column + shift_x, row + shift_y], dim=-1), score.clamp_min(0.0)
-
-
-def _parabola_top(before: Tensor, middle: Tensor, after: Tensor, inside: Tensor) -> Tensor:
+    across, down = torch.tensor(_CROSS, device=heatmaps.device)
+    x = (column[..., None] + across).clamp_(0, width - 1)
+    y = (row[..., None] + down).clamp_(0, height - 1)
+    logs = heatmaps.flatten(2).gather(2, y * width + x).clamp_min_(_LEAST_SCORE).log_()
+    middle, before, after = logs[..., :1], logs[..., 1:3], logs[..., 3:]
+    cell, last = torch.stack([column, row], dim=-1), torch.tensor([width - 1, height - 1], device=heatmaps.device)
     curvature = 2.0 * middle - before - after
-    shift = 0.5 * (after - before) / curvature.clamp_min(1e-6)
-    return torch.where(inside & (curvature > 1e-6), shift.clamp(-0.5, 0.5), 0.0)
+    shift = (0.5 * (after - before) / curvature.clamp_min(1e-6)).clamp_(-0.5, 0.5)
+    inside = (cell > 0) & (cell < last) & (curvature > 1e-6)
+    return cell + torch.where(inside, shift, 0.0), score.clamp_min(0.0)
 
 
 def smooth_heatmaps(heatmaps: Float[Tensor, "B J h w"], sigma: float) -> Float[Tensor, "B J h w"]:
     """Blur every map by a Gaussian of `sigma` cells; what is beyond the border is 0. sigma 0 changes nothing."""
     if sigma <= 0:
         return heatmaps
-    return _blur_matrix(heatmaps, -2, sigma) @ heatmaps @ _blur_matrix(heatmaps, -1, sigma)
+    across, down = (_blur_matrix(side, sigma, heatmaps.dtype, heatmaps.device) for side in heatmaps.shape[:-3:-1])
+    return down @ heatmaps @ across
 
 
-def _blur_matrix(heatmaps: Tensor, axis: int, sigma: float) -> Tensor:
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _blur_matrix(side: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "side side"]:
     """A Gaussian, cut off at three sigma, along an axis of maps, as a symmetric matrix: the fastest for maps of this size."""
     radius = math.ceil(3 * sigma)
-    reach = torch.arange(-radius, radius + 1, dtype=heatmaps.dtype, device=heatmaps.device)
-    places = torch.arange(heatmaps.shape[axis], dtype=heatmaps.dtype, device=heatmaps.device)
+    reach = torch.arange(-radius, radius + 1, dtype=dtype, device=device)
+    places = torch.arange(side, dtype=dtype, device=device)
     apart = places[:, None] - places
     kernel = torch.exp(-0.5 * (apart / sigma).square()) * (apart.abs() <= radius)
     return kernel / torch.exp(-0.5 * (reach / sigma).square()).sum()
@@ -89,7 +90,7 @@ def share_about(heatmaps: Float[Tensor, "B J h w"], xy: Float[Tensor, "B J 2"], 
     across = (torch.arange(width, dtype=xy.dtype, device=xy.device) - xy[..., :1]).square()
     down = (torch.arange(height, dtype=xy.dtype, device=xy.device) - xy[..., 1:]).square()
     near = across[..., None, :] + down[..., :, None] <= radius**2
-    return (heatmaps * near).sum(dim=(-2, -1)) / heatmaps.sum(dim=(-2, -1)).clamp_min(1e-6)
+    return torch.where(near, heatmaps, 0.0).sum(dim=(-2, -1)) / heatmaps.sum(dim=(-2, -1)).clamp_min(1e-6)
 
 
 def decode_heatmaps(
@@ -110,8 +111,8 @@ def decode_heatmaps(
     maps = smooth_heatmaps(own, smoothing * side)
     xy, height = find_peaks(maps)
     if shapes is not None:
-        xy, _ = find_peaks(maps * (shape_prior(maps, xy, height, shapes) + _PRIOR_FLOOR))
+        xy, _ = find_peaks(shape_prior(maps, xy, height, shapes).add_(_PRIOR_FLOOR).mul_(maps))
         for _ in range(_STEPS):
-            xy, _ = find_peaks(maps * _windows(xy, side))
+            xy, _ = find_peaks(_windows(xy, side).mul_(maps))
     score = share_about(own, xy, _RIGHT_WITHIN * side)
     return pixels_from_cells(xy, stride).double().cpu().numpy(), score.double().cpu().numpy()

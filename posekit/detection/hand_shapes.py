@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,13 @@ class HandShapes:
         if not torch.isfinite(self.joints).all():
             raise ValueError("shapes of hands must be finite")
 
+    @cached_property
+    def columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """x, y and their sum of squares, (21, K) each: sums over joints run along whole rows."""
+        with torch.inference_mode(False):
+            x, y = self.joints.permute(2, 1, 0).contiguous()
+            return x, y, x.square() + y.square()
+
     @classmethod
     def of_labels(cls, joints: Float[np.ndarray, "K 21 2"]) -> "HandShapes":
         """Take the shapes of labelled hands, px in their crops; hands with a missing joint are left out."""
@@ -90,9 +97,7 @@ def shape_prior(
     what they know, and the maps' own certainty would count it twice.
     """
     size = heatmaps.shape[-1]
-    x, y = (
-        shapes.joints.to(heatmaps).permute(2, 1, 0).contiguous()
-    )  # (21, K) each: sums over joints run along whole rows
+    x, y, squares = (columns.to(heatmaps) for columns in shapes.columns)
     weight = heights.clamp_min(1e-3)
     weight = weight / weight.sum(dim=1, keepdim=True)
     centre = (weight[..., None] * peaks).sum(dim=1)  # (B, 2)
@@ -100,12 +105,12 @@ def shape_prior(
     # sum w (s - s0)(x - x0) and sum w |s - s0|^2, expanded so that nothing of shape (B, 21, K) is made
     offset = weight[..., None] * (peaks - centre[:, None])
     product = offset[..., 0] @ x + offset[..., 1] @ y
-    spread = weight @ (x.square() + y.square()) - own_x.square() - own_y.square()
+    spread = weight @ squares - own_x.square() - own_y.square()
     # A hand fills 0.2 to 0.75 of its crop; anything else comes of peaks that are no hand.
     scale = (product / spread.clamp_min(1e-6)).clamp(0.2 * size, 0.75 * size)  # (B, K)
     start_x, start_y = centre[:, :1] - scale * own_x, centre[:, 1:] - scale * own_y
     # Outside the map every shape has the least: a border of it, onto which all that lies farther out is moved.
-    logs = functional.pad((heatmaps + _LEAST).log(), (1, 1, 1, 1), value=math.log(_LEAST))
+    logs = functional.pad((heatmaps + _LEAST).log_(), (1, 1, 1, 1), value=math.log(_LEAST))
     score = torch.cat(
         [
             _log_agreement(logs[part], scale[part], start_x[part], start_y[part], x, y)
@@ -119,7 +124,8 @@ def shape_prior(
     def bumps(shape: Tensor, start: Tensor) -> Tensor:
         """Heights of the best shapes' joints along one axis, (B, 21, N, size)."""
         place = shape[:, which] * scale.gather(1, which) + start.gather(1, which)  # (21, B, N)
-        return torch.exp(-0.5 * ((grid - place.transpose(0, 1)[..., None]) / (_SPREAD * size)).square())
+        apart = (grid - place.transpose(0, 1)[..., None]).div_(_SPREAD * size)
+        return apart.square_().mul_(-0.5).exp_()
 
     return (share * bumps(y, start_y)).transpose(-1, -2) @ bumps(x, start_x)
 

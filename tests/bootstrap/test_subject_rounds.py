@@ -54,13 +54,13 @@ def test_a_few_labelled_frames_make_a_detector_that_a_round_makes_better(filmed,
     # Crops of 64 px and few of them: the two trainings are most of the test's seconds.
     detector = replace(fresh_detector(target.skeleton, load_detector(), 0), crop_size=64)
     capture, rig = Capture.open(folder / "capture"), read_rig(folder / "capture" / "calibration.toml")
-    # The seed has luck to spare: 0.75 before and 0.89 after the round were seen on one thread, 0.72 and 0.88 on two. With
-    # others it may be less: training so short on so little is a lottery.
-    settings = BootstrapSettings(rounds=1, steps=70, batch_size=12, refine="off", seed=1)
+    # Trained so briefly, the first detector is right in 0.73 to 0.96 of the joints, by the weights, the seed and the threads
+    # that it began with, and the round takes a fifth to a half of its faults away: so a share is asked for.
+    settings = BootstrapSettings(rounds=1, steps=40, batch_size=12, refine="off", seed=1)
     history = bootstrap(BootstrapInput(capture, rig, nothing, detector, target, labelled), tmp_path, settings)
     assert history[1]["kept"]
     before, after = (share_right(Keypoints2D.load(tmp_path / f"round_{n}" / "keypoints2d.h5"), truth) for n in (0, 1))
-    assert after > before + 0.05
+    assert 1 - after < 0.9 * (1 - before)
     again = load_detector(tmp_path / "round_1" / "detector.safetensors", target.skeleton)
     assert again.skeleton == target.skeleton
 
