@@ -39,6 +39,24 @@ KINDS = (
 _KIND_SHARES = np.array([1.2, 1.5, 1.3, 1.6, 1.3, 1.0, 0.8, 1.5, 0.5, 0.6, 0.6, 1.8, 0.9, 0.7, 1.0])
 
 
+# Of wide poses, so many have fingers whose joints bend on their own.
+_FREE_SHARE = 0.1
+# So many others have knuckles that bend more or less than the usual way of closing a hand says.
+_LOOSE_SHARE = 0.45
+# Flexions of a finger's knuckle and middle joint, (lowest, highest): out; out but bent at the knuckle; hooked; half closed; in
+# a fist.
+_WAYS = np.array(
+    [
+        ((-12, 15), (-8, 10)),
+        ((15, 80), (-8, 15)),
+        ((-12, 30), (55, 108)),
+        ((10, 65), (15, 70)),
+        ((55, 92), (70, 112)),
+    ],
+    dtype=np.float64,
+)
+
+
 def _curled(curl: np.ndarray) -> np.ndarray:
     """(4,) curls, 0 straight to 1 fist, to (4,3) flexions in degrees."""
     return np.stack([82 * curl**1.1, 100 * curl**0.9, 62 * curl], axis=1)
@@ -140,7 +158,48 @@ def _clip(degrees: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(degrees, ANGLE_LIMITS_DEGREES[:, 0], ANGLE_LIMITS_DEGREES[:, 1]))
 
 
-def _candidates(rng: np.random.Generator, count: int, wide_wrists: bool) -> np.ndarray:
+def _free_thumb(rng: np.random.Generator) -> np.ndarray:
+    """A thumb between all that it does, and a little beyond; its last joint is often on its own."""
+    kinds = np.stack([_THUMB_OUT, _THUMB_RELAXED, _THUMB_ALONG, _THUMB_OVER, _THUMB_ACROSS_PALM, _THUMB_OPPOSED])
+    middle = kinds.mean(axis=0)
+    thumb = middle + 1.3 * (rng.dirichlet(np.full(len(kinds), 0.5)) @ kinds - middle) + rng.normal(0, 6.0, 5)
+    if rng.random() < 0.4:
+        thumb[4] = rng.uniform(-20, 80)
+    return np.asarray(thumb)
+
+
+def _free_pose(rng: np.random.Generator) -> np.ndarray:
+    """Fingers whose joints bend on their own, as in no fist: all alike, or each in its own way, as in finger spelling."""
+    if rng.random() < 0.5:
+        ways = [int(rng.integers(len(_WAYS)))]
+        for _ in range(3):
+            # A finger does what its neighbour does more often than not.
+            ways.append(ways[-1] if rng.random() < 0.4 else int(rng.integers(len(_WAYS))))
+        knuckle, middle = rng.uniform(_WAYS[ways, :, 0], _WAYS[ways, :, 1]).T
+    else:
+        knuckle, middle = (
+            rng.uniform(low, high) + np.cumsum(rng.normal(0, 7.0, 4)) for low, high in ((-15, 92), (-8, 110))
+        )
+    # The last joint cannot be bent alone: one sinew bends it and the middle one.
+    last = middle * rng.uniform(0.2, 0.8) + rng.normal(0, 4.0, 4)
+    straight = 1 - 0.65 * np.clip(knuckle / 80, 0, 1)
+    splay = (_SPLAY_NEUTRAL + rng.random() * (_SPLAY_WIDE - _SPLAY_NEUTRAL) + rng.normal(0, 2.0, 4)) * straight
+    fingers = np.stack([splay, knuckle, middle, last], axis=1)
+    return np.concatenate([_free_thumb(rng), fingers.ravel(), rng.uniform(0, 10, 2), [0.0, 0.0]])
+
+
+def _loosened(rng: np.random.Generator, pose: np.ndarray) -> np.ndarray:
+    """The same, its knuckles bent more or less than the joints after them say: a straight finger leaves the palm's plane."""
+    pose = pose.copy()
+    fingers = pose[5:21].reshape(4, 4)
+    fingers[:, 1] += rng.normal(8, 18) + rng.normal(0, 8, 4)
+    fingers[:, 2] *= rng.uniform(0.6, 1.1)
+    fingers[:, 3] *= rng.uniform(0.5, 1.2)
+    pose[:5] += rng.normal(0, 6, 5)
+    return pose
+
+
+def _candidates(rng: np.random.Generator, count: int, wide: bool) -> np.ndarray:
     shares = _KIND_SHARES / _KIND_SHARES.sum()
     poses = np.zeros((count, ANGLE_COUNT))
     kinds = rng.choice(len(KINDS), (count, 2), p=shares)
@@ -150,10 +209,16 @@ def _candidates(rng: np.random.Generator, count: int, wide_wrists: bool) -> np.n
         if mixed[i]:
             other = _kind_of_pose(rng, KINDS[kinds[i, 1]])
             pose = pose + (other - pose) * rng.uniform(0.1, 0.9)
+        if wide:
+            chance = rng.random()
+            if chance < _FREE_SHARE:
+                pose = _free_pose(rng)
+            elif chance < _FREE_SHARE + _LOOSE_SHARE:
+                pose = _loosened(rng, pose)
         poses[i] = pose
     poses[:, 23] = rng.normal(-8, 20, count) * rng.choice([0.4, 1.0, 1.5], count)
     poses[:, 24] = rng.normal(5, 8, count)
-    if wide_wrists:
+    if wide:
         poses[:, 24] *= rng.choice([0.5, 1.0, 2.5], count)
     return _clip(poses)
 
@@ -190,19 +255,18 @@ def penetration(shapes: HandShapes, angles: torch.Tensor) -> torch.Tensor:
     return ((touching - distance.clamp(min=1e-12).sqrt()).clamp_(min=0) * apart).sum((1, 2))
 
 
-def sample_poses(rng: np.random.Generator, shapes: HandShapes, *, wide_wrists: bool = False) -> torch.Tensor:
+def sample_poses(rng: np.random.Generator, shapes: HandShapes, *, wide: bool = False) -> torch.Tensor:
     """Draw angles (B,25) in radians, within the joints' limits, one pose for each of B people, on their device.
 
-    wide_wrists: a third of the wrists are bent sideways up to their limits, as those of hands that hold something upright or
-    reach round it; otherwise all stay near their middle, as in most movements.
+    wide: a third of the wrists are bent sideways up to their limits, as those of hands that hold something upright or reach
+    round it; otherwise all stay near their middle, as in most movements. And in a third of the hands the joints of the fingers
+    bend on their own: one finger out but bent at its knuckle, knuckles bent more than the joints after them, any thumb.
     Whose fingers run through each other gets up to two more draws, and keeps the best.
     """
     count = len(shapes)
 
     def draw(count: int) -> torch.Tensor:
-        return torch.from_numpy(np.deg2rad(_candidates(rng, count, wide_wrists)).astype(np.float32)).to(
-            shapes.scale.device
-        )
+        return torch.from_numpy(np.deg2rad(_candidates(rng, count, wide)).astype(np.float32)).to(shapes.scale.device)
 
     angles = draw(count)
     depth = penetration(shapes, angles)

@@ -15,5 +15,5 @@ def draw_hand_shapes(count: int, seed: int) -> HandShapes:
     """
     rng = np.random.default_rng(seed)
     people = sample_shapes(rng, count)
-    hands, views = frame_hands(rng, pose_hands(people, sample_poses(rng, people, wide_wrists=True)), 128, HandFraming())
+    hands, views = frame_hands(rng, pose_hands(people, sample_poses(rng, people, wide=True)), 128, HandFraming())
     return HandShapes.of_labels(views.project(hands.joints).numpy())

@@ -121,7 +121,7 @@ class SyntheticHands:
         The colours may hold more than the hand: what it has in it, another hand, its shadow as black of some alpha.
         """
         shapes = sample_shapes(rng, count).to(self.device)
-        poses = sample_poses(rng, shapes, wide_wrists=True)
+        poses = sample_poses(rng, shapes, wide=True)
         grips, angles = sample_grips(rng, shapes, poses, _HELD_SHARE, fist_share=_FIST_SHARE, plate_share=_PLATE_SHARE)
         looks = sample_looks(rng, count).to(self.device)
         hands, views = frame_hands(rng, pose_hands(shapes, angles), self.size, self.framing, grips.kind != EMPTY)

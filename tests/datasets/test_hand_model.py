@@ -101,7 +101,7 @@ def test_sampled_poses_keep_to_the_limits_and_out_of_each_other():
 def test_wide_wrists_reach_their_limits_sideways():
     shapes = sample_shapes(np.random.default_rng(3), 300)
     usual, wide = (
-        np.rad2deg(sample_poses(np.random.default_rng(4), shapes, wide_wrists=wide).numpy()) for wide in (False, True)
+        np.rad2deg(sample_poses(np.random.default_rng(4), shapes, wide=wide).numpy()) for wide in (False, True)
     )
     deviation = ANGLES.index("wrist_deviation")
     low, high = ANGLE_LIMITS_DEGREES[deviation]
@@ -112,6 +112,25 @@ def test_wide_wrists_reach_their_limits_sideways():
     # Of a third, 10 % lie beyond 35 and 4 % beyond -22 degrees, and more where other draws of a pose were tried.
     assert reached[1] > 0.03
     assert usual[:, deviation].std() < 9 < 10 < wide[:, deviation].std()
+
+
+def test_wide_poses_bend_knuckles_without_the_joints_after_them():
+    shapes = sample_shapes(np.random.default_rng(3), 600)
+    shares = []
+    for wide in (False, True):
+        angles = sample_poses(np.random.default_rng(4), shapes, wide=wide)
+        knuckle, middle, last = np.rad2deg(angles.numpy()[:, 5:21]).reshape(-1, 4, 4)[:, :, 1:].transpose(2, 0, 1)
+        curled = ((knuckle > 50) & (middle > 60)).sum(axis=1)
+        out_but_bent = (knuckle > 20) & (middle < 12)
+        # One finger alone, the others in the palm: as in a sign that the little finger or the first one makes.
+        shares.append([(out_but_bent.any(axis=1) & (curled >= 2)).mean(), (knuckle > middle + 15).mean()])
+        # The last joint follows the middle one, which one sinew bends with it.
+        assert (last > middle + 25).mean() < 0.01
+        # What was drawn anew for its fingers ran through one another.
+        assert (penetration(shapes, angles) > 0.05).float().mean() < 0.1
+    usual, wide_shares = shares
+    assert usual[0] < 0.003 < 0.006 < wide_shares[0]
+    assert wide_shares[1] > 1.5 * usual[1]
 
 
 def test_bones_keep_their_lengths_and_joints_move_smoothly_in_a_motion():
