@@ -259,8 +259,8 @@ def sample_poses(rng: np.random.Generator, shapes: HandShapes, *, wide: bool = F
     """Draw angles (B,25) in radians, within the joints' limits, one pose for each of B people, on their device.
 
     wide: a third of the wrists are bent sideways up to their limits, as those of hands that hold something upright or reach
-    round it; otherwise all stay near their middle, as in most movements. And in a third of the hands the joints of the fingers
-    bend on their own: one finger out but bent at its knuckle, knuckles bent more than the joints after them, any thumb.
+    round it; otherwise all stay near their middle, as in most movements. And in half of the hands knuckles bend more or less
+    than in the usual way of closing a hand, in a few every joint bends on its own: a finger out, but not in the palm's plane.
     Whose fingers run through each other gets up to two more draws, and keeps the best.
     """
     count = len(shapes)
