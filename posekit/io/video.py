@@ -26,6 +26,8 @@ _VIDEO_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,i
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 #: Names of videos that can be written.
 WRITTEN_VIDEO_SUFFIXES = tuple(_CONTAINERS)
+#: Frames per second beyond which a file's times are not believed without a word: faster cameras write slower films.
+_FASTEST = 1000
 #: ITU-R BT.709, the number libav and the H.264 standard give it.
 _BT709 = 1
 
@@ -52,6 +54,8 @@ class VideoReader:
     Frames come upright: the rotation that telephones write into the container is carried out, as players and OpenCV do,
     and `size` is the size after it.
 
+    A rate beyond 1,000 frames a second, which is what frames without times come to, is told in a PosekitWarning.
+
     threads: that decode; None for as many as the decoder finds best for the whole machine. The pictures are the same.
 
     Raises PosekitError where the file is missing, empty, not a video, or without a single frame that can be decoded.
@@ -68,6 +72,13 @@ class VideoReader:
             if not rate:
                 raise PosekitError(f"{self.path}: names no frame rate")
             self._rate = Fraction(rate)
+            if self._rate > _FASTEST:
+                warnings.warn(
+                    PosekitWarning(
+                        f"{self.path}: says that it has {self.fps:g} frames a second: its frames' times are missing or wrong"
+                    ),
+                    stacklevel=2,
+                )
             self._promise = _read_promise(container, stream)
             try:
                 first = next(container.decode(stream), None)

@@ -180,3 +180,17 @@ def test_writing_leaves_nothing_behind_on_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frame 1 is"):
         write_video(tmp_path / "out.mp4", 30, [np.zeros((4, 4, 3), np.uint8), np.zeros((6, 4, 3), np.uint8)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_that_all_have_the_same_time_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "no_times.mp4"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        grey = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24").reformat(format="yuv420p")
+        for packet in [*(p for _ in range(40) for p in stream.encode(grey)), *stream.encode(None)]:
+            packet.pts = packet.dts = 0
+            container.mux(packet)
+    with pytest.warns(PosekitWarning, match=r"no_times\.mp4: says that it has 1200 frames a second"):
+        reader = VideoReader(path)
+    assert reader.frame_count == 40
