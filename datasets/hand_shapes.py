@@ -11,8 +11,8 @@ from posekit.detection.hand_shapes import HandShapes
 def draw_hand_shapes(count: int, seed: int) -> HandShapes:
     """Pose hands as `SyntheticHands` does and look at them from all its sides; the same seed draws the same shapes.
 
-    `draw_hand_shapes(1000, 0).save(HAND_SHAPES)` made those that come with posekit, of poses less wide than the present ones, whose
-    shapes decode no better.
+    `draw_hand_shapes(1000, 0).save(HAND_SHAPES)` made those that come with posekit, of poses less wide than the present ones.
+    Shapes of these decode no better.
     """
     rng = np.random.default_rng(seed)
     people = sample_shapes(rng, count)
