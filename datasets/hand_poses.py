@@ -143,9 +143,14 @@ def _kind_of_pose(rng: np.random.Generator, kind: str) -> np.ndarray:
     if flexion is None:
         flexion = _curled(np.clip(curl + common, 0, 1.05))
     flexion = flexion + rng.normal(0, 3.0, (4, 3)) + rng.normal(0, 3.0, (1, 3))
+    thumb = thumb + rng.normal(0, 4.0, 5)
+    return _pose(thumb, splay, flexion, palm)
+
+
+def _pose(thumb: np.ndarray, splay: np.ndarray, flexion: np.ndarray, palm: np.ndarray) -> np.ndarray:
+    """All 25 angles, the wrist straight. thumb: (5,). splay: (4,), of straight fingers. flexion: (4,3). palm: (2,)."""
     # A bent knuckle cannot splay: its side ligaments are taut.
     splay = splay * (1 - 0.65 * np.clip(flexion[:, 0] / 80, 0, 1))
-    thumb = thumb + rng.normal(0, 4.0, 5)
     return np.concatenate([thumb, np.concatenate([splay[:, None], flexion], axis=1).ravel(), palm, [0.0, 0.0]])
 
 
@@ -182,10 +187,8 @@ def _free_pose(rng: np.random.Generator) -> np.ndarray:
         )
     # The last joint cannot be bent alone: one sinew bends it and the middle one.
     last = middle * rng.uniform(0.2, 0.8) + rng.normal(0, 4.0, 4)
-    straight = 1 - 0.65 * np.clip(knuckle / 80, 0, 1)
-    splay = (_SPLAY_NEUTRAL + rng.random() * (_SPLAY_WIDE - _SPLAY_NEUTRAL) + rng.normal(0, 2.0, 4)) * straight
-    fingers = np.stack([splay, knuckle, middle, last], axis=1)
-    return np.concatenate([_free_thumb(rng), fingers.ravel(), rng.uniform(0, 10, 2), [0.0, 0.0]])
+    splay = _SPLAY_NEUTRAL + rng.random() * (_SPLAY_WIDE - _SPLAY_NEUTRAL) + rng.normal(0, 2.0, 4)
+    return _pose(_free_thumb(rng), splay, np.stack([knuckle, middle, last], axis=1), rng.uniform(0, 10, 2))
 
 
 def _loosened(rng: np.random.Generator, pose: np.ndarray) -> np.ndarray:
